@@ -1,0 +1,48 @@
+"""The edge runtime: a segmentation network on a camera, every millisecond accounted for.
+
+This package is the leaf all other stages rest on. It imports neither torch nor any other stage,
+and ``import edge_runtime`` itself loads nothing heavy: names are resolved on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge_runtime.artifacts import Manifest as Manifest
+    from edge_runtime.artifacts import read_manifest as read_manifest
+    from edge_runtime.errors import HypersegError as HypersegError
+    from edge_runtime.labels import LabelSet as LabelSet
+    from edge_runtime.loop import Result as Result
+    from edge_runtime.loop import RunOptions as RunOptions
+    from edge_runtime.loop import run as run
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "HypersegError": "edge_runtime.errors",
+    "LabelSet": "edge_runtime.labels",
+    "Manifest": "edge_runtime.artifacts",
+    "Result": "edge_runtime.loop",
+    "RunOptions": "edge_runtime.loop",
+    "read_manifest": "edge_runtime.artifacts",
+    "run": "edge_runtime.loop",
+}
+
+__all__ = [
+    "HypersegError",
+    "LabelSet",
+    "Manifest",
+    "Result",
+    "RunOptions",
+    "__version__",
+    "read_manifest",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'edge_runtime' has no attribute {name!r}")

@@ -1,0 +1,59 @@
+"""What can go wrong, as one tree.
+
+Every message is one line: what came, what was expected, what to do.
+
+    HypersegError             a user's mistake or an outside fault: one line, exit code 2
+    ├── OptionError           an argument or a combination of arguments that cannot work
+    ├── ArtifactError         a model or checkpoint that is missing, damaged or of another kind
+    │   └── ManifestError     the manifest is absent, malformed, or does not belong to its file
+    ├── SourceError           a camera, stream, video or image folder that cannot be read
+    ├── SinkError             an output that cannot be written
+    ├── BackendError          the inference engine refused the model or failed while running it
+    ├── DependencyError       an optional package or system component is missing or broken
+    └── ParityError           two forms of one network disagree by more than the gate allows
+
+Anything else that escapes is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class HypersegError(Exception):
+    """Base of all errors that are reported in one line (exit code 2)."""
+
+    exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class OptionError(HypersegError):
+    """An argument, or a combination of arguments, that cannot work."""
+
+
+class ArtifactError(HypersegError):
+    """A model, checkpoint or other artefact that is missing, damaged or of another kind."""
+
+
+class ManifestError(ArtifactError):
+    """A manifest that is absent, malformed, or does not belong to the file beside it."""
+
+
+class SourceError(HypersegError):
+    """A camera, stream, video or image folder that cannot be opened or read."""
+
+
+class SinkError(HypersegError):
+    """An output that cannot be written."""
+
+
+class BackendError(HypersegError):
+    """The inference engine refused the model or failed while running it."""
+
+
+class DependencyError(HypersegError):
+    """An optional package or system component is missing or broken."""
+
+
+class ParityError(HypersegError):
+    """Two forms of one network disagree by more than the gate allows."""

@@ -1,0 +1,201 @@
+"""The presets are the published networks in size and work, and every variant runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from edge_runtime.errors import DependencyError, OptionError
+from edge_runtime.labels import CAMVID_11
+from training.model.config import DecoderConfig, LevelConfig, check_size
+from training.model.encoders import build_encoder
+from training.model.encoders.base import parameter_count
+from training.model.encoders.efficientnet import static_padding
+from training.model.hyperseg import HyperSeg
+from training.model.patchwise import merge_tiles, patchwise_conv, split_into_tiles
+from training.presets import PRESETS, PUBLISHED, preset, variant
+
+MEASURED = {  # millions of parameters, giga multiply-accumulates at the preset's size
+    "cityscapes-m": (10.311, 7.685),
+    "cityscapes-s": (10.041, 16.324),
+    "camvid-s": (9.949, 6.039),
+    "camvid-l": (9.969, 12.261),
+    "voc-l": (39.680, 7.830),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_and_macs_of_the_published_networks(name):
+    net = HyperSeg(preset(name)).eval()
+    with torch.device("meta"):
+        image = torch.zeros(1, 3, *net.config.train_size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net.to("meta")(image)
+    found = (
+        round(parameter_count(net) / 1e6, 3), round(counter.get_total_flops() / 2e9, 3)
+    )  # fmt: skip
+    assert found == MEASURED[name]
+
+
+VARIANTS = {
+    "resnet18": lambda c: variant(c, encoder="resnet18"),
+    "pspnet18": lambda c: variant(c, encoder="pspnet18"),
+    "pspnet50": lambda c: variant(c, encoder="pspnet50"),
+    "static": lambda c: variant(c, static=True),
+    "grid 1": lambda c: variant(c, patch_grid=1),
+    "grid 2": lambda c: variant(c, patch_grid=2),
+    "grid 4": lambda c: variant(c, patch_grid=4),
+    "grid 8": lambda c: variant(c, patch_grid=8),
+    "grid 16": lambda c: variant(c, patch_grid=16),
+    "no coordinates": lambda c: variant(c, coords=False),
+    "wired": lambda c: variant(c, wiring="sliced"),
+    "11 classes": lambda c: variant(c, labels=CAMVID_11),
+}
+
+
+@pytest.mark.parametrize("change", VARIANTS)
+def test_variants_learn(change):
+    # given a variant of a published network
+    config = VARIANTS[change](preset("camvid-s"))
+    net = HyperSeg(config)
+    side = 512 if change == "grid 16" else 256 if change == "grid 8" else 128
+    image = torch.randn(2, 3, side, side)
+
+    # when it takes a step
+    logits = net(image)
+    logits.square().mean().backward()
+
+    # then it has an answer for every pixel, and a gradient reaches the first convolution
+    assert logits.shape == (2, config.num_classes, side, side)
+    first = next(net.backbone.parameters())
+    assert first.grad is not None
+    assert first.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["edge-n", "street-n", "cityscapes-s", "voc-l"])
+def test_our_presets_and_other_generations_learn(name):
+    net = HyperSeg(PRESETS[name])
+    logits = net(torch.randn(2, 3, 128, 256))
+    logits.square().mean().backward()
+    assert logits.shape == (2, PRESETS[name].num_classes, 128, 256)
+    assert all(block is not None for block in net.decoder.levels)
+
+
+def test_shared_wiring_ignores_what_comes_back_from_below():
+    """The released v1_0 weights were trained so; repairing it would make them wrong."""
+    torch.manual_seed(0)
+    net = HyperSeg(preset("camvid-s")).eval()
+    image = torch.randn(1, 3, 128, 128)
+    with torch.no_grad():
+        before = net(image)
+        for parameter in net.context_head.up_blocks.parameters():
+            parameter.add_(1.0)
+        assert torch.equal(net(image), before)
+
+
+def test_sliced_wiring_reads_it():
+    torch.manual_seed(0)
+    net = HyperSeg(preset("cityscapes-s"))
+    image = torch.randn(2, 3, 128, 128)
+    with torch.no_grad():
+        before = net(image)
+        net.context_head.up_blocks[0][1].bias.add_(1.0)
+        assert not torch.allclose(net(image), before)
+
+
+def test_a_patch_is_convolved_with_its_own_weights():
+    """Against the definition: a matrix product per patch, by hand."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 8, 12, dtype=torch.float64)
+    weights = torch.randn(2 * 2 * 3, 5 * 3, dtype=torch.float64)
+    tiles = patchwise_conv(split_into_tiles(x, (2, 3)), weights, 5)
+    found = merge_tiles(tiles, (2, 3))
+    for image in range(2):
+        for row in range(2):
+            for column in range(3):
+                patch = x[image, :, row * 4 : row * 4 + 4, column * 4 : column * 4 + 4]
+                kernel = weights[image * 6 + row * 3 + column].reshape(5, 3)
+                expected = torch.einsum("oc,chw->ohw", kernel, patch)
+                piece = found[image, :, row * 4 : row * 4 + 4, column * 4 : column * 4 + 4]
+                torch.testing.assert_close(piece, expected)
+
+
+def test_tiles_overlap_by_the_halo_and_reflect_at_the_border():
+    x = torch.arange(16.0).reshape(1, 1, 4, 4)
+    tiles = split_into_tiles(x, (2, 2), halo=1)
+    assert tiles.shape == (4, 1, 4, 4)
+    assert tiles[0, 0, 0].tolist() == [5.0, 4.0, 5.0, 6.0]
+    assert tiles[3, 0, 0].tolist() == [5.0, 6.0, 7.0, 6.0]
+    torch.testing.assert_close(merge_tiles(split_into_tiles(x, (2, 2)), (2, 2)), x)
+
+
+@pytest.mark.parametrize(
+    ("nominal", "kernel", "stride", "expected"),
+    [
+        (240, 3, 2, (0, 1, 0, 1)),
+        (60, 5, 2, (1, 2, 1, 2)),
+        (75, 5, 2, (2, 2, 2, 2)),
+        (15, 5, 2, (2, 2, 2, 2)),
+        (30, 5, 1, (2, 2, 2, 2)),
+    ],
+)
+def test_padding_follows_the_nominal_size(nominal, kernel, stride, expected):
+    assert static_padding(nominal, kernel, stride) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "hint"),
+    [
+        ("camvid-s", (360, 480), "multiples of 64; .* 320x448 and 384x512"),
+        ("cityscapes-m", (720, 1280), "704x1280 and 768x1280"),
+        ("voc-l", (576, 960), "multiples of 128; .* 512x896 and 640x1024"),
+        ("camvid-s", (0, 64), "64x64"),
+    ],
+)
+def test_a_size_that_does_not_fit_is_refused_with_the_next_ones(name, size, hint):
+    with pytest.raises(OptionError, match=hint):
+        check_size(preset(name), *size)
+
+
+@pytest.mark.parametrize(("name", "size"), [("camvid-s", (576, 960)), ("voc-l", (512, 512))])
+def test_sizes_that_fit(name, size):
+    check_size(preset(name), *size)
+
+
+def test_the_smallest_size_runs():
+    """64x64 leaves a single cell below stride 32; it is its own mean."""
+    assert HyperSeg(preset("camvid-s")).eval()(torch.randn(1, 3, 64, 64)).shape[2:] == (64, 64)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(OptionError, match="no preset 'camvid-xl'; choose one of cityscapes-m"):
+        preset("camvid-xl")
+    with pytest.raises(OptionError, match="no encoder 'resnet19'"):
+        build_encoder("resnet19")
+    with pytest.raises(OptionError, match="width multiplier"):
+        build_encoder("resnet18", width=0.5)
+
+
+def test_a_missing_or_broken_timm_is_explained(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(DependencyError, match="needs timm, which does not import here"):
+        build_encoder("timm:resnet26")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DecoderConfig(levels=()),
+        lambda: DecoderConfig((LevelConfig(8, 1, 8),), joint_levels=2),
+        lambda: DecoderConfig((LevelConfig(8, 1, 8),), patch_grid=0),
+        lambda: replace(preset("camvid-s"), num_classes=300),
+    ],
+)
+def test_configurations_that_cannot_work_are_refused(make):
+    with pytest.raises(OptionError):
+        make()

@@ -1,0 +1,119 @@
+"""The multi-scale decoder: level by level from stride 32 up, each with weights from the signal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.model.meta_block import MetaBlock, MetaConv, MetaInvertedResidual
+from training.model.signal_to_weights import StaticWeights, make_generators
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.model.config import DecoderConfig
+
+
+def coordinates(height: int, width: int, like: Tensor) -> Tensor:
+    """Positional channels (1, 2, height, width): x then y, each -1..1 inclusive over its axis.
+
+    Computed in float32 whatever the network's precision, as the published weights were trained.
+    """
+    x = torch.linspace(-1, 1, width, device=like.device).expand(height, width)
+    y = torch.linspace(-1, 1, height, device=like.device)[:, None].expand(height, width)
+    return torch.stack((x, y))[None].to(like.dtype)
+
+
+class Decoder(nn.Module):
+    """Meta blocks from coarse to fine, and the layers that generate their weights."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        tap_channels: Sequence[int],
+        signal_channels: int,
+        num_classes: int,
+    ) -> None:
+        """Build the blocks.
+
+        Args:
+            config: levels, wiring, halo.
+            tap_channels: of the taps from stride 32 to stride 2, then 3 for the image.
+            signal_channels: S.
+            num_classes: output channels of the last level.
+        """
+        super().__init__()
+        self.config = config
+        blocks: list[MetaBlock] = []
+        previous = 0
+        for index, (level, tap) in enumerate(zip(config.levels, tap_channels, strict=False)):
+            inputs = tap + previous + (2 if config.coords else 0)
+            outputs = num_classes if index + 1 == len(config.levels) else level.channels
+            blocks.append(
+                MetaConv(inputs, outputs)
+                if level.kernel == 1
+                else MetaInvertedResidual(
+                    inputs, outputs, expansion=config.expansion, halo=config.halo
+                )
+            )
+            previous = outputs
+        self.levels = nn.ModuleList(blocks)
+        counts = [block.num_dynamic_weights for block in blocks]
+        self.level_weights = counts
+        self.generators = (
+            make_generators(config, signal_channels, counts)
+            if config.weights == "patch"
+            else nn.ModuleList(StaticWeights(_fan_ins(block)) for block in blocks)
+        )
+
+    def forward(self, taps: Sequence[Tensor], signal: Tensor) -> Tensor:
+        """Logits at the stride of the last level.
+
+        Args:
+            taps: reduced features from stride 32 to 2, then the image; as many as levels.
+            signal: (N, S, H/32, W/32).
+
+        Returns:
+            (N, num_classes, h, w), h and w those of the last tap.
+        """
+        weights = self.generate_weights(signal)
+        out: Tensor | None = None
+        for tap, block, level_weights in zip(taps, self.levels, weights, strict=False):
+            out = block(self.level_input(tap, out), level_weights)
+        assert out is not None
+        return out
+
+    def generate_weights(self, signal: Tensor) -> list[Tensor]:
+        """The weights of every level, coarse to fine, each (N, p, gh, gw)."""
+        if self.config.weights == "static":
+            return [generator(signal.shape[0]) for generator in self.generators]
+        if self.config.patch_grid is not None:
+            signal = F.adaptive_avg_pool2d(signal, self.config.patch_grid)
+        made = [generator(signal) for generator in self.generators]
+        if self.config.joint_levels > 1:
+            made[-1:] = made[-1].split(self.level_weights[-self.config.joint_levels :], 1)
+        return made
+
+    def level_input(self, tap: Tensor, previous: Tensor | None) -> Tensor:
+        """Coordinates, tap and the resized previous output, in this order of channels."""
+        height, width = tap.shape[2:]
+        parts = []
+        if self.config.coords:
+            planes = coordinates(height, width, tap)
+            parts.append(planes.expand(tap.shape[0], -1, -1, -1))
+        parts.append(tap)
+        if previous is not None:
+            size = (height, width)
+            parts.append(F.interpolate(previous, size, mode="bilinear", align_corners=False))
+        return torch.cat(parts, 1)
+
+
+def _fan_ins(block: MetaBlock) -> list[tuple[int, int]]:
+    """(weights, fan-in) of each convolution of a block."""
+    if isinstance(block, MetaConv):
+        return [(block.num_dynamic_weights, block.inputs)]
+    counts = block.weight_split
+    return [(counts[0], block.inputs), (counts[1], 9), (counts[2], block.hidden)]

@@ -1,0 +1,40 @@
+"""Backbones by name: ``efficientnet-*``, ``resnet18``, ``pspnet18``, ``pspnet50``, ``timm:<name>``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edge_runtime.errors import OptionError
+from training.model.encoders import efficientnet, resnet
+from training.model.encoders.base import Encoder
+
+ENCODER_NAMES = (*efficientnet.CONFIGS, *resnet.CONFIGS)
+
+
+def build_encoder(name: str, *, width: float = 1.0, head_channels: int | None = None) -> Encoder:
+    """A backbone with random weights.
+
+    Args:
+        name: one of `ENCODER_NAMES`, or ``timm:<name>``.
+        width: extra multiplier on the channels (EfficientNet only).
+        head_channels: channels of the head map before width scaling; None for the usual number.
+
+    Raises:
+        OptionError: no such encoder, or a width for a family without one.
+        DependencyError: a timm encoder without a working timm.
+    """
+    extra = {} if head_channels is None else {"head_channels": head_channels}
+    if name in efficientnet.CONFIGS:
+        base = efficientnet.CONFIGS[name]
+        return efficientnet.EfficientNet(replace(base, width=base.width * width, **extra))
+    if width != 1.0:
+        raise OptionError(f"encoder {name!r} has no width multiplier; got {width}, use 1.0")
+    if name in resnet.CONFIGS:
+        return resnet.ResNet(replace(resnet.CONFIGS[name], **extra))
+    if name.startswith("timm:"):
+        from training.model.encoders.timm_adapter import TimmEncoder
+
+        return TimmEncoder(name.removeprefix("timm:"), **extra)
+    raise OptionError(
+        f"no encoder {name!r}; choose one of {', '.join(ENCODER_NAMES)} or timm:<name>"
+    )

@@ -1,0 +1,162 @@
+"""The published networks and our own, as values.
+
+`preset` gives one by name; variants of a preset (another backbone, a static decoder, another patch
+grid, no coordinates) are `dataclasses.replace` away, see `variant`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from edge_runtime.errors import OptionError
+from edge_runtime.labels import CAMVID_12, CITYSCAPES_19, STREET_8, VOC_21
+from training.model.config import DecoderConfig, EncoderConfig, HyperSegConfig, LevelConfig
+
+if TYPE_CHECKING:
+    from edge_runtime.labels import LabelSet
+
+LITE_MEAN = (0.498, 0.498, 0.498)
+LITE_STD = (0.502, 0.502, 0.502)
+"""Normalisation EfficientNet-Lite's ImageNet weights were trained with."""
+
+
+def _levels(
+    channels: tuple[int, ...], kernels: tuple[int, ...], groups: tuple[int, ...]
+) -> tuple[LevelConfig, ...]:
+    return tuple(
+        LevelConfig(channel, 1 if kernel == 1 else 3, group)
+        for channel, kernel, group in zip(channels, kernels, groups, strict=True)
+    )
+
+
+_LEVELS_M = (64, 32, 16, 16, 16)
+
+PRESETS: dict[str, HyperSegConfig] = {
+    # Published: Cityscapes HyperSeg-M, S; CamVid HyperSeg-S, L; PASCAL VOC HyperSeg-L.
+    "cityscapes-m": HyperSegConfig(
+        19,
+        DecoderConfig(_levels(_LEVELS_M, (1, 1, 1, 3, 3), (32, 16, 8, 16, 4)), wiring="shared"),
+        EncoderConfig(tap_channels=(None, 6, 10, 28, 80)),
+        labels=CITYSCAPES_19.name,
+        train_size=(512, 1024),
+    ),
+    "cityscapes-s": HyperSegConfig(
+        19,
+        DecoderConfig(
+            _levels((32, 16, 8, 8, 8), (1, 1, 1, 3, 3), (32, 16, 8, 16, 4)), joint_levels=2
+        ),
+        EncoderConfig(tap_channels=(None, 4, 8, 28, 128)),
+        labels=CITYSCAPES_19.name,
+        train_size=(768, 1536),
+    ),
+    "camvid-s": HyperSegConfig(
+        12,
+        DecoderConfig(_levels(_LEVELS_M, (1, 1, 1, 3, 3), (64, 32, 32, 16, 8)), wiring="shared"),
+        labels=CAMVID_12.name,
+        train_size=(576, 768),
+    ),
+    "camvid-l": HyperSegConfig(
+        12,
+        DecoderConfig(
+            _levels((*_LEVELS_M, 16), (1, 1, 1, 3, 3, 3), (64, 32, 32, 16, 8, 8)), wiring="shared"
+        ),
+        labels=CAMVID_12.name,
+        train_size=(768, 1024),
+    ),
+    "voc-l": HyperSegConfig(
+        21,
+        DecoderConfig(
+            _levels((96, 34, 12, 8, 6, 21), (1, 1, 3, 3, 3, 3), (16,) * 6),
+            coords=True,
+            wiring="nested",
+            halo="map",
+        ),
+        EncoderConfig("efficientnet-b3", tap_channels=(6, 8, 12, 34, 96)),
+        context="nested",
+        context_levels=3,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        labels=VOC_21.name,
+        train_size=(512, 512),
+    ),
+    # Ours: ReLU6, no squeeze-excite, widths in eights, logits at stride 4.
+    "edge-n": HyperSegConfig(
+        11,
+        DecoderConfig(_levels((64, 48, 32, 32), (1, 1, 1, 3), (16, 16, 16, 16))),
+        EncoderConfig("efficientnet-lite0", head_channels=512, tap_channels=(None, 16, 24, 48, 96)),
+        mean=LITE_MEAN,
+        std=LITE_STD,
+        labels="camvid-11",
+        train_size=(384, 512),
+    ),
+    # The same with half the channels: the demo's network, trained from scratch in minutes.
+    "street-n": HyperSegConfig(
+        8,
+        DecoderConfig(_levels((48, 32, 24, 24), (1, 1, 1, 3), (16, 16, 16, 16))),
+        EncoderConfig(
+            "efficientnet-lite0", width=0.5, head_channels=512, tap_channels=(None, 16, 16, 32, 64)
+        ),
+        mean=LITE_MEAN,
+        std=LITE_STD,
+        labels=STREET_8.name,
+        train_size=(384, 512),
+    ),
+}
+"""Every preset by name."""
+
+PUBLISHED = ("cityscapes-m", "cityscapes-s", "camvid-s", "camvid-l", "voc-l")
+"""Presets whose weights exist as the authors' checkpoints."""
+
+
+def preset(name: str) -> HyperSegConfig:
+    """The configuration of that name.
+
+    Raises:
+        OptionError: there is none.
+    """
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise OptionError(f"no preset {name!r}; choose one of {', '.join(PRESETS)}") from None
+
+
+def variant(
+    base: HyperSegConfig,
+    *,
+    encoder: str | None = None,
+    patch_grid: int | Literal["same"] | None = "same",
+    static: bool | None = None,
+    coords: bool | None = None,
+    wiring: Literal["sliced", "shared", "nested"] | None = None,
+    labels: LabelSet | None = None,
+) -> HyperSegConfig:
+    """A preset with one or more of the paper's ablations; no published weights fit a variant.
+
+    Args:
+        base: where to start.
+        encoder: another backbone, for instance ``resnet18`` or ``pspnet50``.
+        patch_grid: patches per side; 1 is one weight set per image; None one patch per 32 pixels.
+        static: ordinary learned weights instead of generated ones.
+        coords: with or without positional channels.
+        wiring: ``sliced`` lets every level read its own share of the signal.
+        labels: other classes.
+
+    Returns:
+        The changed configuration.
+    """
+    decoder: dict[str, Any] = {}
+    if patch_grid != "same":
+        decoder["patch_grid"] = patch_grid
+    if static is not None:
+        decoder["weights"] = "static" if static else "patch"
+    if coords is not None:
+        decoder["coords"] = coords
+    if wiring is not None:
+        decoder["wiring"] = wiring
+    config = replace(base, decoder=replace(base.decoder, **decoder))
+    if encoder is not None:
+        config = replace(config, encoder=replace(config.encoder, name=encoder))
+    if labels is not None:
+        config = replace(config, num_classes=len(labels), labels=labels.name)
+    return config
