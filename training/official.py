@@ -35,7 +35,10 @@ _RENAMES: tuple[tuple[str, str], ...] = (
     (r"backbone\._bn0\.", "backbone.stem.bn."),
     (r"backbone\._conv_head\.", "backbone.head.conv."),
     (r"backbone\._bn1\.", "backbone.head.bn."),
-    (r"backbone\._blocks\.(\d+)\._(expand|depthwise|project)_conv\.", r"backbone.blocks.\1.\2.conv."),
+    (
+        r"backbone\._blocks\.(\d+)\._(expand|depthwise|project)_conv\.",
+        r"backbone.blocks.\1.\2.conv.",
+    ),
     (r"backbone\._blocks\.(\d+)\._se_(reduce|expand)\.", r"backbone.blocks.\1.se.\2."),
     *(
         (rf"backbone\._blocks\.(\d+)\._bn{number}\.", rf"backbone.blocks.\1.{conv}.bn.")
@@ -130,7 +133,7 @@ def read_official(path: Path) -> State:
 
 
 def _numpy_scalars() -> list[Any]:
-    """What a best_iou saved as a numpy scalar needs: data types, no callables of a file's choice."""
+    """What a best_iou saved as a numpy scalar needs: data types, no callable of the file's."""
     import numpy as np
 
     scalar = np.float64(0).__reduce__()[0]

@@ -57,9 +57,9 @@ class DecoderConfig:
     coords: bool = True
     """Join two coordinate planes to every level's input."""
     wiring: Literal["sliced", "shared", "nested"] = "sliced"
-    """How layers read the signal. ``sliced``: each its own channels, as the paper says (v1_0_unify);
-    ``shared``: all from channel 0, as the released v1_0 weights were trained; ``nested``: slices by
-    the older division (v0_1)."""
+    """How layers read the signal. ``sliced``: each its own channels, as the paper says
+    (v1_0_unify); ``shared``: all from channel 0, as the released v1_0 weights were trained;
+    ``nested``: slices by the older division (v0_1)."""
     joint_levels: int = 0
     """The last n levels get their weights from one joint layer (v1_0_unify: 2)."""
     halo: Literal["tile", "map"] = "tile"
@@ -104,7 +104,7 @@ class HyperSegConfig:
         """Height and width must be multiples of this."""
         if self.decoder.weights == "static":
             return 32
-        return 32 * 2 ** (self.context_levels - 1)
+        return 32 << (self.context_levels - 1)
 
 
 def check_size(config: HyperSegConfig, height: int, width: int) -> None:

@@ -15,8 +15,6 @@ from training.model.encoders import build_encoder
 if TYPE_CHECKING:
     from training.model.config import HyperSegConfig
 
-REDUCTION_BN = {"eps": 1e-3, "momentum": 0.01}
-
 
 class HyperSeg(nn.Module):
     """Backbone -> context head -> signal -> generated weights -> decoder -> logits.
@@ -64,7 +62,7 @@ class HyperSeg(nn.Module):
         check_size(self.config, height, width)
         taps, head = self.encode(image)
         signal = head if self.context_head is None else self.context_head(head)
-        logits = self.decoder([*reversed(taps), image], signal)
+        logits: Tensor = self.decoder([*reversed(taps), image], signal)
         if logits.shape[2:] != image.shape[2:]:
             logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
         return logits
@@ -78,5 +76,5 @@ class HyperSeg(nn.Module):
 
 def _reduction(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs, **REDUCTION_BN)
+        nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
     )

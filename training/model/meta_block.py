@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -59,7 +60,7 @@ class MetaInvertedResidual(nn.Module):
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """(N, inputs, H, W) and (N, p, gh, gw) -> (N, outputs, H, W)."""
         grid = (weights.shape[2], weights.shape[3])
-        expand, depthwise, project = weights_by_tile(weights).split(self.weight_split, 1)
+        expand, depthwise, project = torch.split(weights_by_tile(weights), self.weight_split, 1)
         tiles = split_into_tiles(x, grid, halo=1 if self.halo == "tile" else 0)
         tiles = F.relu6(self.bn1(patchwise_conv(tiles, expand, self.hidden)))
         if self.halo == "map":

@@ -35,7 +35,7 @@ class SignalToWeights(nn.Module):
 
 
 class StaticWeights(nn.Module):
-    """Ordinary learned weights in the place of generated ones: one patch, the same for any image."""
+    """Ordinary learned weights in place of generated ones: one patch, the same for any image."""
 
     def __init__(self, fan_ins: Sequence[tuple[int, int]]) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
-"""Backbones by name: ``efficientnet-*``, ``resnet18``, ``pspnet18``, ``pspnet50``, ``timm:<name>``."""
+"""Backbones by name: EfficientNet, ResNet and PSPNet of our own, ``timm:<name>`` for the rest."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from edge_runtime.errors import OptionError
 from training.model.encoders import efficientnet, resnet
@@ -23,7 +24,7 @@ def build_encoder(name: str, *, width: float = 1.0, head_channels: int | None = 
         OptionError: no such encoder, or a width for a family without one.
         DependencyError: a timm encoder without a working timm.
     """
-    extra = {} if head_channels is None else {"head_channels": head_channels}
+    extra: dict[str, Any] = {} if head_channels is None else {"head_channels": head_channels}
     if name in efficientnet.CONFIGS:
         base = efficientnet.CONFIGS[name]
         return efficientnet.EfficientNet(replace(base, width=base.width * width, **extra))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -158,10 +159,10 @@ class MBConv(nn.Module):
         y = self.activation(self.depthwise(y))
         if self.se is not None:
             y = self.se(y)
-        y = self.project(y)
+        projected: Tensor = self.project(y)
         if not self.residual:
-            return y
-        return x + self._stochastic_depth(y)
+            return projected
+        return x + self._stochastic_depth(projected)
 
     def _stochastic_depth(self, branch: Tensor) -> Tensor:
         """Drop the computed branch per sample while training; the survivors are scaled up."""
@@ -202,9 +203,9 @@ class EfficientNet(Encoder):
 
 def _block_plan(
     config: EfficientNetConfig, stem: int
-) -> tuple[list[dict[str, int | float]], tuple[int, ...], list[int]]:
+) -> tuple[list[dict[str, Any]], tuple[int, ...], list[int]]:
     """Arguments of every block, the tapped block indices, and the tapped channels."""
-    plan: list[dict[str, int | float]] = []
+    plan: list[dict[str, Any]] = []
     size = math.ceil(config.nominal_size / 2)
     inputs = stem
     for number, (repeats, kernel, first_stride, expansion, _, base) in enumerate(STAGES):
@@ -227,4 +228,4 @@ def _block_plan(
         for index in range(len(plan))
         if index + 1 == len(plan) or plan[index + 1]["stride"] == 2
     )
-    return plan, taps, [int(plan[index]["outputs"]) for index in taps]
+    return plan, taps, [plan[index]["outputs"] for index in taps]

@@ -94,7 +94,7 @@ class PyramidPooling(nn.Module):
 
 
 class ResNet(Encoder):
-    """Taps: the stem (stride 2) and the four stages; the head map is a 1x1 reduction of the last."""
+    """Taps: the stem (stride 2) and the four stages; the head map is the last one, reduced."""
 
     def __init__(self, config: ResNetConfig) -> None:
         expansion = 4 if config.bottleneck else 1
