@@ -81,14 +81,18 @@ class Parity:
     reference: str
     """What it was compared with, such as ``torch float64``."""
     frames: int
+    rewrite_error: float
+    """Largest difference of the logits that the rewriting alone makes, in float64."""
     max_abs_error: float
-    """Largest difference of the logits; 0 when only masks could be compared."""
+    """Largest difference of the logits as the runtime computes them."""
     max_abs_reference: float
     """Largest magnitude of the reference logits, to judge the error by."""
     agreement: float
     """Share of pixels, 0..1, whose class is the same (near-ties excluded, see `export.parity`)."""
     noise_floor: float
     """Largest difference between float32 and float64 of the reference network itself."""
+    chaotic: bool
+    """The noise floor is so large a share of the logits that `max_abs_error` decides nothing."""
     passed: bool
 
 
@@ -256,7 +260,7 @@ def read_manifest(path: Path, *, kind: Kind | None = None, verify: bool = True) 
         )
     try:
         manifest = msgspec.json.decode(place.read_bytes(), type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, OSError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise ManifestError(f"{place} is not a hyperseg manifest: {error}") from error
     except OptionError as error:
         raise ManifestError(f"{place}: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ class FrameGeometry:
         if inner.shape == self.frame:
             return inner
         frame_height, frame_width = self.frame
-        resized: NDArray[np.uint8] = cv2.resize(
+        resized = cv2.resize(
             inner, (frame_width, frame_height), interpolation=cv2.INTER_NEAREST_EXACT
         )
-        return resized
+        return cast("NDArray[np.uint8]", resized)

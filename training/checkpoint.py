@@ -51,6 +51,7 @@ def save_checkpoint(
     *,
     name: str,
     preset: str | None = None,
+    labels: LabelSet | None = None,
     options: Mapping[str, Any] | None = None,
     metrics: Sequence[Metric] = (),
     license: str = "",
@@ -63,6 +64,7 @@ def save_checkpoint(
         net: the network; its configuration goes into the manifest.
         name: model name.
         preset: name of the preset it started from.
+        labels: its classes; None: the built-in label set that the configuration names.
         options: how it was trained.
         metrics: what was measured, on what.
         license: of the weights, with what the data imposes.
@@ -79,7 +81,7 @@ def save_checkpoint(
         name=name,
         sha256="",
         created_by=created_by_this_command(),
-        labels=labels_of(net.config),
+        labels=labels or labels_of(net.config),
         preprocess=Preprocess(mean=net.config.mean, std=net.config.std),
         preset=preset,
         options={"network": asdict(net.config), **({"training": dict(options)} if options else {})},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from training.model.config import DecoderConfig
+    from training.model.signal_to_weights import SignalToWeights
 
 
 def coordinates(height: int, width: int, like: Tensor) -> Tensor:
@@ -96,6 +97,16 @@ class Decoder(nn.Module):
         if self.config.joint_levels > 1:
             made[-1:] = made[-1].split(self.level_weights[-self.config.joint_levels :], 1)
         return made
+
+    def meta_blocks(self) -> list[MetaBlock]:
+        """The levels, coarse to fine, with their type (which a module list forgets)."""
+        return cast("list[MetaBlock]", list(self.levels))
+
+    def generator_of(self, level: int) -> tuple[SignalToWeights, int]:
+        """The layer that generates a level's weights, and its first row among that layer's."""
+        first_joint = len(self.levels) - max(self.config.joint_levels, 1)
+        generator = cast("SignalToWeights", self.generators[min(level, first_joint)])
+        return generator, sum(self.level_weights[first_joint:level])
 
     def level_input(self, tap: Tensor, previous: Tensor | None) -> Tensor:
         """Coordinates, tap and the resized previous output, in this order of channels."""

@@ -40,7 +40,7 @@ class HyperSeg(nn.Module):
             for channels, reduced in zip(self.backbone.channels, encoder.tap_channels, strict=True)
         ]
         head = self.backbone.head_channels
-        self.context_head: nn.Module | None = None
+        self.context_head: UNetContextHead | NestedContextHead | None = None
         if config.decoder.weights == "patch":
             make = UNetContextHead if config.context == "unet" else NestedContextHead
             self.context_head = make(head, config.context_levels)

@@ -51,7 +51,7 @@ class MetaInvertedResidual(nn.Module):
         hidden = round(inputs * expansion)
         self.inputs, self.hidden, self.outputs = inputs, hidden, outputs
         self.halo = halo
-        self.weight_split = (hidden * inputs, hidden * 9, outputs * hidden)
+        self.weight_split = [hidden * inputs, hidden * 9, outputs * hidden]
         self.num_dynamic_weights = sum(self.weight_split)
         self.bn1 = nn.BatchNorm2d(hidden)
         self.bn2 = nn.BatchNorm2d(hidden)

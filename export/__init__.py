@@ -1,0 +1,1 @@
+"""From a checkpoint to a deployable graph, with the proof that it is still the same network."""

@@ -1,0 +1,168 @@
+"""The deployment form: the same function as the reference network, laid out for fast inference.
+
+What differs from `training.model`, each step exact up to rounding (proven in
+``tests/export/test_deploy.py``, measured by ``benchmarks/forms.py``):
+
+- Batch norms are folded: in the encoder into its convolutions, in the decoder their scale into the
+  rows of signal-to-weights and their shift into a constant bias.
+- The branch of the context head that no level reads (``wiring="shared"``) is left out.
+- Decoder maps are channels-last: cutting a map into patches moves whole runs of pixels, a patch's
+  convolution is one matrix product, and the transpose between channels-last and the channel-major
+  depthwise convolution is part of that product.
+- The generated weights leave a batched matrix product patch by patch instead of channel by channel.
+- Coordinates are constants of the size; tiles with their halo are made of slices, not of a gather.
+- Normalisation goes in front (uint8 frame in), upsampling and argmax behind (uint8 mask out).
+
+Only operators that TensorRT's ONNX importer knows are used, with static shapes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from export.deploy_blocks import DynamicConv, DynamicInvertedResidual, StaticBlock
+from export.fold import inference_copy
+from training.model.config import check_size
+from training.model.context_head import UNetContextHead
+from training.model.decoder import coordinates
+from training.model.meta_block import MetaConv
+
+if TYPE_CHECKING:
+    from edge_runtime.artifacts import Head
+    from training.model.decoder import Decoder
+    from training.model.hyperseg import HyperSeg
+    from training.model.signal_to_weights import StaticWeights
+
+
+class DeployHyperSeg(nn.Module):
+    """One network at one size, frame in, mask or logits out.
+
+    `forward` maps (1, H, W, 3) uint8 RGB frames to a (1, H, W) uint8 mask of train ids (head
+    ``mask``) or to (1, C, H, W) float32 logits (head ``logits``).
+
+    Raises:
+        OptionError: the size does not fit the network.
+    """
+
+    def __init__(self, net: HyperSeg, size: tuple[int, int], head: Head) -> None:
+        super().__init__()
+        check_size(net.config, *size)
+        self.size, self.head = size, head
+        self.network = DeployNetwork(net, size)
+        mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (net.config.mean, net.config.std))
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", 1.0 / (255.0 * std))
+        self.register_buffer("shift", -mean / std)
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """See the class."""
+        # TensorRT accepts a uint8 input only if a cast is all that reads it.
+        image = frame.to(self.scale.dtype).permute(0, 3, 1, 2) * self.scale + self.shift
+        logits: Tensor = self.network(image)
+        if self.head == "logits":
+            return logits
+        return logits.argmax(1).to(torch.uint8)
+
+
+class DeployNetwork(nn.Module):
+    """Normalised (1, 3, H, W) image to (1, C, H, W) logits."""
+
+    def __init__(self, net: HyperSeg, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+        folded = inference_copy(net)
+        dtype = next(net.parameters()).dtype
+        decoder = folded.decoder
+        static = decoder.config.weights == "static"
+        self.backbone, self.reductions = folded.backbone, folded.reductions
+        self.context_head = None if static else _context_head(folded)
+        self.patch_grid = decoder.config.patch_grid
+        grid = (self.patch_grid,) * 2 if self.patch_grid else (size[0] // 32, size[1] // 32)
+        self.blocks = nn.ModuleList(
+            _static_block(decoder, index) if static else _dynamic_block(decoder, index, grid)
+            for index in range(len(decoder.levels))
+        )
+        self.coords: list[str] = []
+        strides = (32, 16, 8, 4, 2, 1)[: len(self.blocks)]
+        if decoder.config.coords:
+            for stride in strides:
+                planes = coordinates(size[0] // stride, size[1] // stride, torch.zeros(1))
+                layout = planes if static else planes.permute(0, 2, 3, 1).contiguous()
+                self.register_buffer(f"coords_{stride}", layout.double())
+                self.coords.append(f"coords_{stride}")
+        self.channels_last = not static
+        self.to(dtype)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """See the class."""
+        features, head = self.backbone(image)
+        taps = [reduce(tap) for reduce, tap in zip(self.reductions, features, strict=True)]
+        levels = [*reversed(taps), image]
+        signal = self._signal(head)
+        out: Tensor | None = None
+        for index, (tap, block) in enumerate(zip(levels, self.blocks, strict=False)):
+            x = self._level_input(index, tap, out)
+            out = block(x, signal) if signal is not None else block(x)
+        assert out is not None
+        logits = out.permute(0, 3, 1, 2) if self.channels_last else out
+        if tuple(logits.shape[2:]) != self.size:
+            logits = F.interpolate(logits, self.size, mode="bilinear", align_corners=False)
+        return logits
+
+    def _signal(self, head: Tensor) -> Tensor | None:
+        if self.context_head is None:
+            return None
+        signal: Tensor = self.context_head(head)
+        if self.patch_grid is not None:
+            signal = F.adaptive_avg_pool2d(signal, self.patch_grid)
+        return signal
+
+    def _level_input(self, index: int, tap: Tensor, previous: Tensor | None) -> Tensor:
+        """Coordinates, tap and the upsampled previous output: channels-last unless static."""
+        size = (int(tap.shape[2]), int(tap.shape[3]))
+        parts = [getattr(self, self.coords[index])] if self.coords else []
+        parts.append(tap.permute(0, 2, 3, 1) if self.channels_last else tap)
+        if previous is not None:
+            if self.channels_last:
+                previous = previous.permute(0, 3, 1, 2)
+            up = F.interpolate(previous, size, mode="bilinear", align_corners=False)
+            parts.append(up.permute(0, 2, 3, 1) if self.channels_last else up)
+        return torch.cat(parts, 3 if self.channels_last else 1)
+
+
+def _static_block(decoder: Decoder, level: int) -> nn.Module:
+    weights = cast("StaticWeights", decoder.generators[level])
+    return StaticBlock(decoder.meta_blocks()[level], weights.weight.flatten())
+
+
+def _dynamic_block(decoder: Decoder, level: int, grid: tuple[int, int]) -> nn.Module:
+    block = decoder.meta_blocks()[level]
+    generator, start = decoder.generator_of(level)
+    if isinstance(block, MetaConv):
+        return DynamicConv(block, generator, start, grid)
+    return DynamicInvertedResidual(block, generator, start, grid)
+
+
+def _context_head(net: HyperSeg) -> nn.Module:
+    """The context head, or only the part of it that a decoder with shared wiring reads."""
+    head = net.context_head
+    assert head is not None
+    if net.decoder.config.wiring != "shared" or not isinstance(head, UNetContextHead):
+        return head
+    levels = range(len(net.decoder.levels))
+    rows = max(net.decoder.generator_of(level)[0].channels for level in levels)
+    full = cast("nn.Conv2d", head.in_conv[0])
+    if rows > full.out_channels:
+        return head
+    pruned = nn.Conv2d(full.in_channels, rows, 1).to(full.weight.dtype)
+    assert full.bias is not None
+    assert pruned.bias is not None
+    with torch.no_grad():
+        pruned.weight.copy_(full.weight[:rows])
+        pruned.bias.copy_(full.bias[:rows])
+    return nn.Sequential(pruned, nn.ReLU())

@@ -1,0 +1,45 @@
+"""Options of the export stage: frozen, with each default written once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_runtime.errors import OptionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_runtime.artifacts import Head, ResizeMode
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to make of a checkpoint.
+
+    Raises:
+        OptionError: the output is no ``.onnx`` file in an existing folder.
+    """
+
+    output: Path
+    """Where the ONNX model goes; its manifest goes beside it."""
+    size: tuple[int, int] | None = None
+    """(height, width) of the frame input; None takes the size the network was trained for."""
+    head: Head = "mask"
+    """``mask``: uint8 train ids; ``logits``: float scores at full resolution."""
+    resize: ResizeMode = "stretch"
+    """How the runtime brings frames of other sizes to the input; stated in the manifest."""
+    name: str | None = None
+    """Model name; None takes the checkpoint's."""
+    preset: str | None = None
+    """Of an official ``.pth``; None finds it from the file's keys."""
+    parity_frames: int = 2
+    """Frames on which the result is compared with the checkpoint in float64."""
+
+    def __post_init__(self) -> None:
+        if self.output.suffix != ".onnx":
+            raise OptionError(f"output {self.output} must end in .onnx")
+        if not self.output.parent.is_dir():
+            raise OptionError(f"cannot write {self.output}: no folder {self.output.parent}")
+        if self.parity_frames < 1:
+            raise OptionError(f"parity_frames is {self.parity_frames}; at least one is compared")

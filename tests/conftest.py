@@ -1,0 +1,76 @@
+"""What tests of all packages share: seeds, the repository, small manifests, skips with a reason."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime.artifacts import CreatedBy, Manifest, Preprocess, TensorSpec, write_artifact
+from edge_runtime.labels import STREET_8
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MakeModel = Callable[..., Path]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gst") and importlib.util.find_spec("gi") is None:
+        pytest.skip("PyGObject is not installed: scripts/setup brings it")
+    if item.get_closest_marker("gpu") and shutil.which("nvidia-smi") is None:
+        pytest.skip("no NVIDIA GPU here")
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  # for libraries that draw from numpy's global generator
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return ROOT
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    """A mask model's manifest; `write_artifact` fills in the hash."""
+    return Manifest(
+        kind="onnx",
+        name="tiny",
+        sha256="",
+        created_by=CreatedBy("test", "0"),
+        labels=STREET_8,
+        preprocess=Preprocess((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+        inputs=(TensorSpec("frame", (1, 64, 128, 3), "uint8"),),
+        outputs=(TensorSpec("mask", (1, 64, 128), "uint8"),),
+        head="mask",
+        parameters=1_234_567,
+        macs=98_000_000,
+        license="Apache-2.0",
+    )
+
+
+@pytest.fixture
+def make_model(tmp_path: Path, manifest: Manifest) -> MakeModel:
+    """Write `content` as an artefact: ``make_model("a", b"...", folder=..., macs=5)``.
+
+    The bytes are no network: these artefacts are for what reads manifests, not for inference.
+    """
+
+    def make(
+        name: str = "tiny", content: bytes = b"graph", folder: Path = tmp_path, **fields: object
+    ) -> Path:
+        path = folder / f"{name}.onnx"
+        part = folder / f"{name}.part"
+        part.write_bytes(content)
+        write_artifact(part, path, replace(manifest, name=name, **fields))
+        return path
+
+    return make

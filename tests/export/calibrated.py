@@ -1,0 +1,30 @@
+"""Networks with random weights whose activations keep unit scale, as trained ones do."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from training.model.config import HyperSegConfig
+from training.model.hyperseg import HyperSeg
+
+
+def calibrated_network(config: HyperSegConfig, size: tuple[int, int]) -> HyperSeg:
+    """Untrained, but with batch-norm statistics of a few unit-scale images.
+
+    Without them activations of an untrained network decay to 1e-12 and everything looks equal.
+    """
+    torch.manual_seed(0)
+    net = HyperSeg(config)
+    rates = {}
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+        if isinstance(module, nn.Dropout):
+            rates[module], module.p = module.p, 0.0
+    with torch.no_grad():
+        for _ in range(2):
+            net.train()(torch.randn(2, 3, *size))
+    for module, rate in rates.items():
+        module.p = rate
+    return net.eval()
