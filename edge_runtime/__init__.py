@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from edge_runtime.artifacts import read_manifest as read_manifest
     from edge_runtime.errors import HypersegError as HypersegError
     from edge_runtime.labels import LabelSet as LabelSet
-    from edge_runtime.loop import Result as Result
-    from edge_runtime.loop import RunOptions as RunOptions
-    from edge_runtime.loop import run as run
+    from edge_runtime.options import RunOptions as RunOptions
+    from edge_runtime.result import Result as Result
+    from edge_runtime.runner import run as run
 
 __version__ = "0.1.0"
 
@@ -24,10 +24,10 @@ _HOMES = {
     "HypersegError": "edge_runtime.errors",
     "LabelSet": "edge_runtime.labels",
     "Manifest": "edge_runtime.artifacts",
-    "Result": "edge_runtime.loop",
-    "RunOptions": "edge_runtime.loop",
+    "Result": "edge_runtime.result",
+    "RunOptions": "edge_runtime.options",
     "read_manifest": "edge_runtime.artifacts",
-    "run": "edge_runtime.loop",
+    "run": "edge_runtime.runner",
 }
 
 __all__ = [

@@ -1,0 +1,190 @@
+"""ONNX Runtime on the CPU: buffers are allocated once and bound by address.
+
+No frame costs a copy of its input or output, or an allocation of ours.
+
+All settings that decide on memory and threads stand in `session_options`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.errors import BackendError, DependencyError, ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import ModuleType, TracebackType
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    from edge_runtime.artifacts import Manifest, TensorSpec
+    from edge_runtime.backends.base import EngineStamps
+
+DTYPES = {
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+}
+"""ONNX Runtime's names of element types as numpy's."""
+
+LOG_FATAL = 4
+"""Severity below which ONNX Runtime keeps silent: what it logs as an error it also raises."""
+
+
+class OnnxRuntimeBackend:
+    """Runs an ONNX model on the CPU; `edge_runtime.backends.base.Backend` describes the contract.
+
+    Args:
+        path: the model file.
+        manifest: what it must be.
+        threads: CPU threads for one inference; None takes one per core.
+        clock: CLOCK_MONOTONIC nanoseconds.
+
+    Raises:
+        BackendError: the file is not a model, is damaged, or needs what this version lacks.
+        ManifestError: an input or output differs from the manifest.
+        DependencyError: onnxruntime is installed but broken.
+    """
+
+    has_device_copies = False
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        *,
+        threads: int | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        ort = _import()
+        self.name = f"onnxruntime {ort.__version__} (CPU)"
+        self.inputs = manifest.inputs
+        self.outputs = manifest.outputs
+        self.feeds: Mapping[str, NDArray[Any]] = {}
+        self.fetches: Mapping[str, NDArray[Any]] = {}
+        self._path = path
+        self._clock = clock
+        self._errors = _error_types()
+        try:
+            self._session = ort.InferenceSession(
+                str(path), session_options(ort, threads), providers=["CPUExecutionProvider"]
+            )
+        except self._errors as error:
+            raise BackendError(
+                f"{path} is not a model that onnxruntime {ort.__version__} can load "
+                f"({_first_line(error)}); copy it again or export it anew"
+            ) from error
+        _check(path, "input", manifest.inputs, self._session.get_inputs())
+        _check(path, "output", manifest.outputs, self._session.get_outputs())
+        self._binding: Any = None
+
+    def __enter__(self) -> Self:
+        self.feeds = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.inputs}
+        self.fetches = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.outputs}
+        binding = self._session.io_binding()
+        for name, array in self.feeds.items():
+            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        for name, array in self.fetches.items():
+            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        self._binding = binding
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # The binding holds bare addresses: it must not outlive the arrays.
+        self._binding = None
+        self.feeds = {}
+        self.fetches = {}
+
+    def infer(self, stamps: EngineStamps) -> None:
+        """Run once on `feeds`, write `fetches` and fill `stamps`.
+
+        Raises:
+            BackendError: the engine failed.
+        """
+        stamps.start_ns = stamps.h2d_end_ns = self._clock()
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except self._errors as error:
+            raise BackendError(
+                f"{self._path.name} failed while running: {_first_line(error)}"
+            ) from error
+        stamps.infer_end_ns = stamps.d2h_end_ns = self._clock()
+
+
+def session_options(ort: ModuleType, threads: int | None) -> Any:
+    """Everything that decides on ONNX Runtime's threads, memory and logging.
+
+    The CPU arena stays on: it grows during the first inference and is then reused. Threads do not
+    spin between operators: they would take the cores from the decoder and the sinks.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = LOG_FATAL
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _import() -> ModuleType:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:
+        raise DependencyError(
+            f"onnxruntime is installed but does not load ({_first_line(error)}); "
+            "reinstall it: pip install --force-reinstall onnxruntime"
+        ) from error
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _error_types() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's exceptions have no base of their own; these are all of them."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [
+        kind
+        for kind in vars(state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ]
+    return (*own, RuntimeError, MemoryError)
+
+
+def _check(path: Path, role: str, specs: Sequence[TensorSpec], found: Sequence[Any]) -> None:
+    names = [node.name for node in found]
+    wanted = [spec.name for spec in specs]
+    if names != wanted:
+        raise ManifestError(
+            f"{path}: the model's {role} names are {names}, its manifest says {wanted}; export it "
+            "anew"
+        )
+    for spec, node in zip(specs, found, strict=True):
+        dtype = DTYPES.get(node.type, node.type)
+        for field, model, manifest in (
+            ("shape", tuple(node.shape), tuple(spec.shape)),
+            ("dtype", dtype, spec.dtype),
+        ):
+            if model != manifest:
+                raise ManifestError(
+                    f"{path}: {role} {spec.name!r} has {field} {model} in the model but "
+                    f"{manifest} in its manifest; export it anew"
+                )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

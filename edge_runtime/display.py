@@ -1,0 +1,166 @@
+"""What a run shows: a live line on stderr, and a table at the end."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from edge_runtime.timing import LATENCIES
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from edge_runtime.loop import Loop
+    from edge_runtime.report import LatencyReport
+    from edge_runtime.timing import Distribution
+    from edge_runtime.video import Source
+
+REFRESH_HZ = 4
+PLAIN_INTERVAL_S = 5.0
+COLUMNS = ("mean", "p50", "p90", "p95", "p99", "p999", "max")
+DISTURBING_SHARE = 0.01
+"""Above this share of the frame time the instrumentation is named in the table's footer."""
+
+
+class LiveLine:
+    """One line about the last 10 s: redrawn in place on a terminal, else printed every 5 s.
+
+    It is drawn by a thread of its own, so that writing to a slow terminal delays no frame.
+    """
+
+    def __init__(self, loop: Loop, source: Source, console: Console | None = None) -> None:
+        self._loop = loop
+        self._source = source
+        self._console = console or Console(stderr=True)
+        self._live: Live | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._print_plain, name="live line", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(
+                get_renderable=self.line,
+                console=self._console,
+                refresh_per_second=REFRESH_HZ,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+        else:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        else:
+            self._over.set()
+            self._thread.join()
+
+    def line(self) -> Text:
+        """The line as it stands now."""
+        now = self._loop.snapshot()
+        queue = self._source.counters.dropped_queue
+        return Text(
+            f"{now.fps:6.1f} frames/s   latency p50 {_ms(now.p50_ms)} p95 {_ms(now.p95_ms)} ms   "
+            f"age {_ms(now.age_ms)} ms   dropped: queue {queue} stale {now.dropped_stale} "
+            f"sink {now.dropped_sink}",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+
+    def _print_plain(self) -> None:
+        while not self._over.wait(PLAIN_INTERVAL_S):
+            self._console.print(self.line(), soft_wrap=True)
+
+
+def print_report(report: LatencyReport, console: Console | None = None) -> None:
+    """Print latencies, stages, drops and where the figures come from."""
+    console = console or Console()
+    console.print(_table(report))
+    for sentence in _footer(report):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(report: LatencyReport) -> Table:
+    latency = report.latency_ms
+    rows: dict[str, Distribution | None] = {name: getattr(latency, name) for name in LATENCIES}
+    table = Table(title="Latency in ms, from capture to publish", title_justify="left")
+    table.add_column("")
+    for column in ("n", *COLUMNS):
+        table.add_column("p99.9" if column == "p999" else column, justify="right")
+    for name, figures in rows.items():
+        _add_row(table, name, figures)
+    table.add_section()
+    for name, figures in latency.stages.items():
+        _add_row(table, f"  {name}", figures)
+    return table
+
+
+def _add_row(table: Table, name: str, figures: Distribution | None) -> None:
+    if figures is not None:
+        table.add_row(name, str(figures.n), *(_ms(getattr(figures, key)) for key in COLUMNS))
+
+
+def _footer(report: LatencyReport) -> list[str]:
+    frames, source, model = report.frames, report.source, report.model
+    dropped = frames.dropped
+    shape = "x".join(map(str, model.input))
+    lines = [
+        f"Frames: {frames.captured} captured, {frames.inferred} inferred, {frames.published} "
+        f"published, {frames.late} late; dropped: queue {dropped.queue}, stale {dropped.stale}, "
+        f"sink {dropped.sink}, source gap {dropped.source_gap}; in flight at the end "
+        f"{frames.in_flight}.",
+        f"Rate: {_number(report.fps.publish)} results/s of {_number(report.fps.source)} frames/s "
+        f"in {report.duration_s:.1f} s. Jitter: mean {_ms(report.jitter_ms.mean)}, max "
+        f"{_ms(report.jitter_ms.max)} ms.",
+        f"Clock: {source.timestamp_source}. Source: {source.uri}, policy {source.policy}.",
+        f"Model: {model.name}, {shape}, {model.backend}.",
+        _warmup_sentence(report),
+    ]
+    lines += [
+        f"Sink {sink.sink}: {sink.consumed} results, {sink.dropped} dropped because it was busy."
+        for sink in report.sinks
+    ]
+    if dropped.queue and source.policy != "every":
+        lines.append(
+            f"Results were slower than the source: of {_number(report.fps.source)} frames/s "
+            f"{_number(report.fps.infer)} were segmented, older ones were dropped for newer."
+        )
+    share = report.instrumentation.share
+    if share is not None and share > DISTURBING_SHARE:
+        lines.append(f"Measuring itself took {share:.1%} of the time.")
+    return lines
+
+
+def _warmup_sentence(report: LatencyReport) -> str:
+    warmup = report.warmup
+    if not warmup.frames:
+        return "Warm-up: no frame was published."
+    first = f"{warmup.frames} frames, the first took {_ms(warmup.first_ms)} ms in the engine"
+    if warmup.converged:
+        return f"Warm-up: {first}; they are not in the figures."
+    if report.latency_ms.result.n == warmup.frames - 1:
+        return f"Warm-up: {first}; not over when the run ended: the figures hold all but the first."
+    return f"Warm-up: {first}; not stable within 30 s, the figures begin after that."
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

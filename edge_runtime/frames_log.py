@@ -1,0 +1,104 @@
+"""The per-frame log: one line of JSON per result, with the names of the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import msgspec
+
+from edge_runtime.errors import SinkError
+from edge_runtime.timing import DEVICE_COPIES, LATENCIES, STAGES
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from edge_runtime.result import Result
+
+
+class FramesLog:
+    """Writes ``FILE.part`` and renames it when the run is over. A context manager and a callable.
+
+    Args:
+        path: the final file; None logs nothing.
+        has_device_copies: whether the backend has the stages h2d and d2h.
+    """
+
+    def __init__(self, path: Path | None, *, has_device_copies: bool) -> None:
+        self._path = path
+        self._part = None if path is None else path.with_name(path.name + ".part")
+        self._missing = () if has_device_copies else DEVICE_COPIES
+        self._stream: TextIO | None = None
+        self._is_empty = True
+        self._encode = msgspec.json.Encoder().encode
+
+    def __enter__(self) -> Self:
+        if self._part is not None:
+            try:
+                self._stream = self._part.open("w", encoding="utf-8")
+            except OSError as error:
+                raise self._failure(error) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._stream is None or self._part is None or self._path is None:
+            return
+        try:
+            self._stream.close()
+            if error is not None and self._is_empty:
+                # The run never began: an older log is worth more than an empty one.
+                self._part.unlink()
+                return
+            self._part.replace(self._path)
+        except OSError as failure:
+            self._part.unlink(missing_ok=True)
+            raise self._failure(failure) from failure
+
+    def __call__(self, result: Result) -> None:
+        """Write one line.
+
+        Raises:
+            SinkError: the disk is full.
+        """
+        if self._stream is None:
+            return
+        self._is_empty = False
+        try:
+            self._stream.write(self._encode(self._record(result)).decode() + "\n")
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _record(self, result: Result) -> dict[str, Any]:
+        stamps = result.stamps
+        latency: dict[str, Any] | None = None
+        if stamps is not None:
+            latency = _milliseconds(LATENCIES, stamps.latencies_ns())
+            latency["stages"] = _milliseconds(STAGES, stamps.stages_ns()) | dict.fromkeys(
+                self._missing
+            )
+        return {
+            "index": result.index,
+            "pts_ns": result.pts_ns,
+            "state": result.state,
+            "stale": result.stale,
+            "timestamp_source": result.timestamp_source,
+            "t_capture": result.capture_ns,
+            "t_publish": stamps and stamps.publish,
+            "latency_ms": latency,
+        }
+
+    def _failure(self, error: OSError) -> SinkError:
+        return SinkError(
+            f"cannot write {self._path}: {error.strerror or error}; choose another --frames-log"
+        )
+
+
+def _milliseconds(names: tuple[str, ...], values_ns: tuple[int, ...]) -> dict[str, Any]:
+    return {name: value * 1e-6 for name, value in zip(names, values_ns, strict=True)}

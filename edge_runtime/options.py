@@ -1,0 +1,64 @@
+"""Options of a run. Their defaults are written here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_runtime.errors import OptionError
+from edge_runtime.policy import parse_policy
+from edge_runtime.sinks.spec import parse_sink
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a network is run on a source.
+
+    Raises:
+        OptionError: a value that cannot work, or two outputs to one file.
+    """
+
+    policy: str | None = None
+    """``every``, ``latest`` or ``deadline=MS``; None takes ``latest`` for a live source and
+    ``every`` for a file."""
+    sinks: tuple[str, ...] = ()
+    """Where results go besides the callback: ``null``, ``window``, an overlay video ``FILE.mp4`` or
+    ``FILE.mkv``, ``masks:DIR``, ``maskvideo:FILE.mkv``. None at all is ``null``."""
+    duration_s: float | None = None
+    """Ends the run so many seconds after its first frame; None runs to the end of the stream."""
+    report: Path | None = None
+    """Where to write the latency report (JSON)."""
+    frames_log: Path | None = None
+    """Where to write one line of JSON per frame."""
+    threads: int | None = None
+    """CPU threads for one inference; None leaves it to the engine."""
+    quiet: bool = False
+    """Show no live line on stderr."""
+    with_picture: bool = False
+    """Give results the full-size picture even if no sink needs it."""
+    open_timeout_s: float = 10.0
+    """How long the source's first frame may take."""
+
+    def __post_init__(self) -> None:
+        if self.policy is not None:
+            parse_policy(self.policy)
+        if self.duration_s is not None and not 0 < self.duration_s < float("inf"):
+            raise OptionError(f"duration {self.duration_s:g} s: expected seconds above 0")
+        if not 0 < self.open_timeout_s < float("inf"):
+            raise OptionError(f"open timeout {self.open_timeout_s:g} s: expected seconds above 0")
+        if self.threads is not None and self.threads < 1:
+            raise OptionError(f"threads {self.threads}: expected 1 or more, or none for automatic")
+        self._check_outputs()
+
+    def outputs(self) -> list[Path]:
+        """Every file or folder that is written, as absolute paths."""
+        paths = [spec.path for spec in map(parse_sink, self.sinks)] + [self.report, self.frames_log]
+        return [path.absolute() for path in paths if path is not None]
+
+    def _check_outputs(self) -> None:
+        for target in (targets := self.outputs()):
+            if targets.count(target) > 1:
+                raise OptionError(f"{target} is written to twice; give each output its own name")

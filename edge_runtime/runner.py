@@ -1,0 +1,165 @@
+"""`run`: open a model, a source and sinks, run the loop, and account for every frame."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime.artifacts import read_manifest
+from edge_runtime.backends.base import open_backend
+from edge_runtime.compose import End, Start, compose_report
+from edge_runtime.decode import mask_size
+from edge_runtime.errors import HypersegError, OptionError
+from edge_runtime.frames_log import FramesLog
+from edge_runtime.loop import Loop, LoopOptions
+from edge_runtime.options import RunOptions
+from edge_runtime.policy import parse_policy
+from edge_runtime.report import Fault, LatencyReport
+from edge_runtime.sinks.outlets import open_outlets
+from edge_runtime.sinks.spec import parse_sink
+from edge_runtime.stop import Stop, signals
+from edge_runtime.video import SourceRequest
+from edge_runtime.zoo import resolve_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_runtime.artifacts import Manifest
+    from edge_runtime.backends.base import Backend
+    from edge_runtime.result import Result
+    from edge_runtime.video import Source
+
+DEFAULTS = RunOptions()
+
+
+def run(
+    model: str | Path,
+    source: str,
+    options: RunOptions = DEFAULTS,
+    on_result: Callable[[Result], None] | None = None,
+) -> LatencyReport:
+    """Segment a source until it ends, its duration is over, or Ctrl-C or SIGTERM.
+
+    Args:
+        model: a model file with its manifest, or the name of a shipped model.
+        source: a camera, stream, video, folder of images or test pattern.
+        options: policy, sinks, duration, outputs.
+        on_result: called with each result in the calling thread; its mask is valid until it
+            returns. What it raises ends the run and is passed on.
+
+    Returns:
+        The latency report; `LatencyReport.ended` says why the run ended, Ctrl-C included.
+
+    Raises:
+        HypersegError: a model, source, engine or sink failed; the report is written first.
+    """
+    from edge_runtime.sources import open_source
+
+    path = resolve_model(str(model))
+    manifest = read_manifest(path)
+    masks = mask_size(manifest)
+    specs = tuple(parse_sink(text) for text in options.sinks)
+    _check_outputs(options, path, source)
+    request = _request(manifest, options, specs_want_picture=any(s.wants_picture for s in specs))
+    with signals(Stop()) as stop, ExitStack() as stack:
+        backend = stack.enter_context(open_backend(path, manifest, threads=options.threads))
+        video = open_source(source, request)
+        log = FramesLog(options.frames_log, has_device_copies=backend.has_device_copies)
+        loop_options = LoopOptions(
+            policy=None if options.policy is None else parse_policy(options.policy),
+            duration_s=options.duration_s,
+            outlets=open_outlets(
+                specs,
+                manifest.labels,
+                masks,
+                fps=lambda: video.info.fps_nominal,
+                stopping=stop.requested,
+            ),
+            on_result=on_result,
+            log=stack.enter_context(log) if options.frames_log else None,
+            stop=stop,
+        )
+        outcome = execute(backend, video, manifest, loop_options, quiet=options.quiet)
+    if options.report is not None:
+        outcome.report.write(options.report)
+    if outcome.failure is not None:
+        raise outcome.failure
+    return outcome.report
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run went."""
+
+    report: LatencyReport
+    failure: HypersegError | None
+
+
+def execute(
+    backend: Backend,
+    source: Source,
+    manifest: Manifest,
+    options: LoopOptions,
+    *,
+    quiet: bool = True,
+) -> Outcome:
+    """Run the loop on a backend that is entered, and a source and outlets that are not yet.
+
+    Raises:
+        HypersegError: before the first frame; a later one is part of the outcome.
+        RuntimeError: the frames of a completed run do not add up, which is a defect of ours.
+    """
+    start, end = Start(), End()
+    loop: Loop | None = None
+    failure: HypersegError | None = None
+    try:
+        with options.outlets, source:
+            loop = Loop(backend, source, manifest, options)
+            try:
+                with nullcontext() if quiet else _live_line(loop, source):
+                    end = End.of(loop, source, loop.run())
+            finally:
+                if end.ended == "error":
+                    end = End.of(loop, source, "error")
+    except HypersegError as error:
+        if loop is None or loop.first_ns is None:
+            raise
+        failure = error
+        end = replace(end, ended="error")
+        loop.faults.append(Fault(t_s=end.duration_s, kind=type(error).__name__))
+    report = compose_report(start, end, loop, backend, manifest, options.outlets)
+    return Outcome(report, failure)
+
+
+def _live_line(loop: Loop, source: Source) -> AbstractContextManager[object]:
+    from edge_runtime.display import LiveLine
+
+    return LiveLine(loop, source)
+
+
+def _request(manifest: Manifest, options: RunOptions, *, specs_want_picture: bool) -> SourceRequest:
+    policy = None if options.policy is None else parse_policy(options.policy)
+    return SourceRequest(
+        network=manifest.input_size,
+        resize=manifest.preprocess.resize,
+        color=manifest.preprocess.color,
+        latest=None if policy is None else not policy.lossless,
+        with_picture=options.with_picture or specs_want_picture,
+        open_timeout_s=options.open_timeout_s,
+    )
+
+
+def _check_outputs(options: RunOptions, model: Path, source: str) -> None:
+    """Fail before the run, not after it, and never write over what is read."""
+    for output in options.outputs():
+        if output in (model.absolute(), Path(source).absolute()):
+            raise OptionError(f"{output} is read and written; name another output")
+    if (path := options.report) is None:
+        return
+    if path.is_dir():
+        raise OptionError(f"cannot write {path}: it is a folder; name a file")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OptionError(f"cannot write {path}: its folder is missing or not writable")

@@ -1,0 +1,1 @@
+"""Where results go: overlay videos, mask images, mask videos, a window."""

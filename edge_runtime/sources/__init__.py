@@ -1,0 +1,7 @@
+"""Where frames come from: cameras, streams, videos, images and test pictures, all by GStreamer."""
+
+from __future__ import annotations
+
+from edge_runtime.sources.open import open_source
+
+__all__ = ["open_source"]

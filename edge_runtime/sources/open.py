@@ -1,0 +1,110 @@
+"""From what a user types to a source of frames."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from edge_runtime.errors import SourceError
+from edge_runtime.redact import redact
+from edge_runtime.sources.cameras import plan_csi, plan_rtsp, plan_test, plan_v4l2
+from edge_runtime.sources.files import URI_DECODER, plan_path
+from edge_runtime.sources.plan import SourcePlan
+
+if TYPE_CHECKING:
+    from edge_runtime.video import Source, SourceRequest
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
+"""Two letters at least: ``C:`` is a drive."""
+
+_RTSP = ("rtsp", "rtsps", "rtspt", "rtspu", "rtsph")
+
+
+def open_source(text: str, request: SourceRequest) -> Source:
+    """The source that `text` names; it opens when entered as a context manager.
+
+    Args:
+        text: a path or file:// URI of a video, an image or a folder of images; ``rtsp://...``;
+            ``/dev/video0`` or ``v4l2:///dev/video0``; ``csi://0``; ``test:`` (a street),
+            ``test:bars`` or ``test:smpte``, with options as in ``test:?size=540x960&fps=30``;
+            any other URI GStreamer reads; or a GStreamer launch text, recognised by `` ! `` or a
+            leading ``launch:``, whose last open pad gives raw or encoded video.
+        request: how the frames are wanted.
+
+    Raises:
+        SourceError: nothing can be opened by this name.
+        OptionError: a test street that cannot be drawn.
+        DependencyError: GStreamer or a part of it is missing.
+    """
+    plan = plan_source(text)
+    from edge_runtime.sources.pipeline import GstSource
+
+    return GstSource(plan, request)
+
+
+def plan_source(text: str) -> SourcePlan:
+    """What `open_source` would open for `text`; the file or device must exist.
+
+    Raises:
+        SourceError: nothing can be opened by this name.
+    """
+    text = text.strip()
+    if not text:
+        raise SourceError("the source is empty; expected a path or URI, such as test:")
+    if text.startswith("launch:"):
+        return _plan_launch(text.removeprefix("launch:").strip())
+    if _exists(text) and not text.startswith("/dev/"):
+        return plan_path(Path(text))
+    if " ! " in text:
+        return _plan_launch(text)
+    found = _SCHEME.match(text)
+    return _plan_uri(text, found[1].lower()) if found else _plan_place(text)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long for a name, as launch texts are, or not even text
+        return False
+
+
+def _plan_place(text: str) -> SourcePlan:
+    return plan_v4l2(text) if text.startswith("/dev/") else plan_path(Path(text))
+
+
+def _plan_uri(uri: str, scheme: str) -> SourcePlan:
+    if scheme == "file":
+        place = urlsplit(uri)
+        return plan_path(Path(place.netloc.removeprefix("localhost") + unquote(place.path)))
+    if scheme == "test":
+        return plan_test(uri)
+    if scheme == "v4l2":
+        return plan_v4l2(uri)
+    if scheme == "csi":
+        return plan_csi(uri)
+    if scheme in _RTSP:
+        return plan_rtsp(uri)
+    return _plan_other(uri, scheme)
+
+
+def _plan_other(uri: str, scheme: str) -> SourcePlan:
+    from edge_runtime.gst import Gst
+
+    if not Gst.uri_protocol_is_supported(Gst.URIType.SRC, scheme):
+        raise SourceError(
+            f"no source {redact(uri)!r}: neither a file nor a URI that GStreamer reads here; "
+            "expected a path, rtsp://, v4l2:///dev/video0, csi://0, test: or a launch text"
+        )
+    return SourcePlan(
+        uri=redact(uri),
+        launch=URI_DECODER,
+        properties={"uri": uri, "caps": "video/x-raw(ANY)"},
+    )
+
+
+def _plan_launch(text: str) -> SourcePlan:
+    if not text:
+        raise SourceError("launch: is empty; expected elements such as launch:videotestsrc")
+    return SourcePlan(uri=redact(f"launch:{text}"), launch=f"{text} ! decodebin")

@@ -1,0 +1,190 @@
+"""An interrupted run ends with the same bits as one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edge_runtime.errors import ArtifactError, OptionError
+from training.state import load_state
+
+TOY = Path(__file__).with_name("toy.py")
+
+
+class CrashError(Exception):
+    """Stands for whatever ends a process without warning."""
+
+
+def at_step(number, act):
+    def report(line):
+        if line.split()[:2] == ["step", f"{number}/8"]:
+            act()
+
+    return report
+
+
+def crash():
+    raise CrashError
+
+
+def assert_same_run(one, other):
+    """Weights, averages, optimiser, kept checkpoints and log are bit-equal."""
+    first, second = load_state(one), load_state(other)
+    assert (first.step, first.best_miou, first.best_step) == (
+        second.step,
+        second.best_miou,
+        second.best_step,
+    )
+    for name in ("net", "averaged"):
+        a, b = getattr(first, name), getattr(second, name)
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+    for index, moments in first.optimizer["state"].items():
+        for key, value in moments.items():
+            assert torch.equal(value, second.optimizer["state"][index][key])
+    for name in ("checkpoint.safetensors", "last.safetensors"):
+        a, b = load_file(one / name), load_file(other / name)
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+    assert losses(one) == losses(other)
+
+
+def losses(folder):
+    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    return [(record["step"], record["loss"]) for record in lines if record["kind"] == "train"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("step", [1, 4, 5, 7])
+def test_resume_is_exact(toy, tmp_path, step, precision):
+    # given: a run of 8 steps, and one that dies at `step`; states were saved at 0, 2, 3, 4, 6
+    toy.run(tmp_path / "whole", precision=precision)
+    with pytest.raises(CrashError):
+        toy.run(tmp_path / "parts", precision=precision, report=at_step(step, crash))
+    assert load_state(tmp_path / "parts").step < 8
+
+    # when
+    outcome = toy.run(tmp_path / "parts", precision=precision, resume=True, workers=0)
+
+    # then
+    assert outcome.step == 8
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_best_checkpoint_survives_the_interruption(toy, tmp_path):
+    # given: a learning rate that ruins the network, so that the best step is an early one
+    ruinous = {"lr": 20.0, "clip": 1e9, "ema": 0.0, "validate_every": 1}
+    best_step = toy.run(tmp_path / "whole", **ruinous).best_step
+    assert best_step < 7
+    with pytest.raises(CrashError):
+        toy.run(tmp_path / "parts", report=at_step(8, crash), **ruinous)
+
+    toy.run(tmp_path / "parts", resume=True, **ruinous)
+
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_sigterm_saves_where_it_stops(toy, tmp_path):
+    toy.run(tmp_path / "whole")
+
+    outcome = toy.run(
+        tmp_path / "parts", report=at_step(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    )
+
+    assert (outcome.stopped, outcome.step) == ("terminated", 5)
+    assert load_state(tmp_path / "parts").step == 5
+    toy.run(tmp_path / "parts", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_time_limit_ends_cleanly_with_usable_weights(toy, tmp_path):
+    toy.run(tmp_path / "whole")
+
+    outcome = toy.run(tmp_path / "parts", minutes=1e-9)
+
+    assert outcome.stopped == "time limit"
+    assert outcome.step < 8
+    assert (tmp_path / "parts" / "checkpoint.safetensors").exists()
+    toy.run(tmp_path / "parts", resume=True, minutes=100)
+    whole, parts = (load_state(tmp_path / name).net for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+@pytest.mark.slow
+def test_kill_at_a_random_step_loses_nothing(toy, tmp_path):
+    def program(folder, *arguments):
+        command = [sys.executable, str(TOY), str(tmp_path / folder), *arguments]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+    # given: a run of 40 steps, and one that is killed twice
+    with program("whole") as whole:
+        assert whole.wait(120) == 0
+    for arguments in ((), ("--resume",)):
+        deadly = random.randint(2, 15)  # counted in lines
+        with program("parts", *arguments) as process:
+            for number, _ in enumerate(process.stdout, 1):
+                if number == deadly:
+                    time.sleep(random.random() * 0.03)  # anywhere within a step
+                    process.kill()
+                    break
+            process.wait(120)
+        assert process.returncode == -signal.SIGKILL
+    assert load_state(tmp_path / "parts").step < 40
+
+    # when
+    with program("parts", "--resume") as last:
+        assert last.wait(120) == 0
+
+    # then
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_other_options_are_refused_by_name(toy, tmp_path):
+    toy.run(tmp_path)
+
+    with pytest.raises(OptionError, match=r"cannot resume: lr was 0.02, now 0.01; give"):
+        toy.run(tmp_path, resume=True, lr=0.01)
+
+
+def test_missing_state_is_said(toy, tmp_path):
+    with pytest.raises(ArtifactError, match=r"has no state.pt to resume; start it without"):
+        toy.run(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (b"PK\x03\x04 rubbish", "cannot be read")],
+)
+def test_damaged_state_is_said(toy, tmp_path, content, message):
+    (tmp_path / "state.pt").write_bytes(content)
+
+    with pytest.raises(ArtifactError, match=message):
+        toy.run(tmp_path, resume=True)
+
+
+def test_state_of_another_version_is_refused(toy, tmp_path):
+    torch.save({"format_version": 99}, tmp_path / "state.pt")
+
+    with pytest.raises(ArtifactError, match="format version 99; this version reads 1"):
+        toy.run(tmp_path, resume=True)
+
+
+def test_log_drops_what_was_lost_and_lines_cut_short(toy, tmp_path):
+    with pytest.raises(CrashError):
+        toy.run(tmp_path, report=at_step(6, crash), validate_every=100, save_every=4)
+    with (tmp_path / "log.jsonl").open("a") as stream:
+        stream.write('{"kind": "train", "st')
+
+    toy.run(tmp_path, resume=True, validate_every=100, save_every=4)
+
+    assert [step for step, _ in losses(tmp_path)] == list(range(1, 9))
