@@ -10,7 +10,7 @@ import click
 @click.command()
 @click.option(
     "-o", "--output", "folder", type=click.Path(path_type=Path, file_okay=False),
-    default=Path("hyperseg-demo"), show_default=True, help="Folder for the clip and what comes out.",
+    default=Path("hyperseg-demo"), show_default=True, help="Folder for what comes out.",
 )  # fmt: skip
 @click.option("--model", help="Another model of the street classes.")
 @click.option("--frames", type=int, help="Length of the clip at 30 frames/s.  [default: 150]")

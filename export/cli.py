@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--preset", help="Of an official .pth; found from its keys if not given.")
 @click.option("--name", help="Model name; the checkpoint's if not given.")
+@click.option("--license", help="Of the weights; the checkpoint's if not given.")
 @click.option(
     "--parity-frames", type=int, default=ExportOptions.parity_frames, show_default=True,
     help="Frames compared with the checkpoint in float64.",

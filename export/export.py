@@ -108,6 +108,6 @@ def _describe(
         macs=count_macs(deployed, size).total,
         parity=parity,
         metrics=parent.metrics if parent else (),
-        license=parent.license if parent else "",
+        license=options.license or (parent.license if parent else ""),
         notes=parent.notes if parent else "",
     )

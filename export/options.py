@@ -31,6 +31,8 @@ class ExportOptions:
     """How the runtime brings frames of other sizes to the input; stated in the manifest."""
     name: str | None = None
     """Model name; None takes the checkpoint's."""
+    license: str | None = None
+    """Licence of the weights for the manifest; None takes the checkpoint's."""
     preset: str | None = None
     """Of an official ``.pth``; None finds it from the file's keys."""
     parity_frames: int = 2

@@ -56,7 +56,9 @@ class NetPredictor:
         """See `Predictor.predict`."""
         device = next(self.net.parameters()).device
         with torch.inference_mode():
-            image = normalise(torch.from_numpy(frame)[None].to(device), self._mean, self._std)
+            # A copy: frames may be read-only, which torch's tensors cannot be.
+            tensor = torch.from_numpy(np.array(frame))[None].to(device)
+            image = normalise(tensor, self._mean, self._std)
             logits = self.net(image).float()  # (1, C, height, width)
             top, left, height, width = geometry.content
             logits = logits[:, :, top : top + height, left : left + width]

@@ -94,7 +94,9 @@ def test_a_mistake_in_the_rewriting_would_show():
         assert (deployed(image) - expected).abs().max() > 1e-6
 
 
-@pytest.mark.parametrize(("grid", "size"), [((2, 3), (8, 12)), ((1, 1), (4, 4)), ((3, 4), (3, 4)), ((2, 1), (2, 5))])
+@pytest.mark.parametrize(
+    ("grid", "size"), [((2, 3), (8, 12)), ((1, 1), (4, 4)), ((3, 4), (3, 4)), ((2, 1), (2, 5))]
+)
 def test_tiles_of_slices_equal_tiles_of_unfolding(grid, size):
     x = torch.randn(1, *size, 5)
     found = to_tiles(x, grid).reshape(-1, size[0] // grid[0] + 2, size[1] // grid[1] + 2, 5)
