@@ -32,7 +32,8 @@ def mask_size(manifest: Manifest) -> tuple[int, int]:
         if manifest.head == "logits" and len(shape) == 4 and shape[1] == classes:
             return shape[2], shape[3]
     raise ManifestError(
-        f"model {manifest.name!r} has head {manifest.head!r} and outputs {shapes}; expected one "
+        f"model {manifest.name!r} has head {manifest.head!r} and outputs "
+        f"{[(spec.dtype, spec.shape) for spec in manifest.outputs]}; expected one "
         f"uint8 mask (1, H, W) or logits (1, {classes}, H, W): export it with `hyperseg export`"
     )
 

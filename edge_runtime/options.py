@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from edge_runtime.errors import OptionError
 from edge_runtime.policy import parse_policy
 from edge_runtime.sinks.spec import parse_sink
 
-if TYPE_CHECKING:
-    from pathlib import Path
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,16 @@ class RunOptions:
             raise OptionError(f"duration {self.duration_s:g} s: expected seconds above 0")
         if not 0 < self.open_timeout_s < float("inf"):
             raise OptionError(f"open timeout {self.open_timeout_s:g} s: expected seconds above 0")
-        if self.threads is not None and self.threads < 1:
-            raise OptionError(f"threads {self.threads}: expected 1 or more, or none for automatic")
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
+            raise OptionError(
+                f"threads {self.threads}: expected 1 to {MAX_THREADS}, or none for automatic"
+            )
         self._check_outputs()
 
     def outputs(self) -> list[Path]:
-        """Every file or folder that is written, as absolute paths."""
+        """Every file or folder that is written, as absolute paths without links."""
         paths = [spec.path for spec in map(parse_sink, self.sinks)] + [self.report, self.frames_log]
-        return [path.absolute() for path in paths if path is not None]
+        return [Path(os.path.realpath(path)) for path in paths if path is not None]
 
     def _check_outputs(self) -> None:
         for target in (targets := self.outputs()):

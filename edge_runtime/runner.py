@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.artifacts import read_manifest
+from edge_runtime.artifacts import manifest_path, read_manifest
 from edge_runtime.backends.base import open_backend
 from edge_runtime.compose import End, Start, compose_report
 from edge_runtime.decode import mask_size
@@ -16,10 +16,12 @@ from edge_runtime.errors import HypersegError, OptionError
 from edge_runtime.frames_log import FramesLog
 from edge_runtime.loop import Loop, LoopOptions
 from edge_runtime.options import RunOptions
+from edge_runtime.places import why_unwritable
 from edge_runtime.policy import parse_policy
 from edge_runtime.report import Fault, LatencyReport
 from edge_runtime.sinks.outlets import open_outlets
 from edge_runtime.sinks.spec import parse_sink
+from edge_runtime.sources.images import is_image
 from edge_runtime.stop import Stop, signals
 from edge_runtime.video import SourceRequest
 from edge_runtime.zoo import resolve_model
@@ -154,12 +156,17 @@ def _request(manifest: Manifest, options: RunOptions, *, specs_want_picture: boo
 
 def _check_outputs(options: RunOptions, model: Path, source: str) -> None:
     """Fail before the run, not after it, and never write over what is read."""
+    try:
+        origin = Path(os.path.realpath(source))
+    except ValueError:  # no name of a file, which opening it will say
+        origin = Path(source)
+    model = model.resolve()
+    read = {model, manifest_path(model), origin}
+    if is_image(origin):
+        # Its mask would have its name.
+        read.add(origin.parent)
     for output in options.outputs():
-        if output in (model.absolute(), Path(source).absolute()):
+        if output in read:
             raise OptionError(f"{output} is read and written; name another output")
-    if (path := options.report) is None:
-        return
-    if path.is_dir():
-        raise OptionError(f"cannot write {path}: it is a folder; name a file")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OptionError(f"cannot write {path}: its folder is missing or not writable")
+    if (path := options.report) is not None and (reason := why_unwritable(path)) is not None:
+        raise OptionError(f"cannot write {path}: {reason}")

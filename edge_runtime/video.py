@@ -40,7 +40,7 @@ class Frame:
     picture: NDArray[np.uint8] | None = None
     """(height, width, 3) uint8 BGR at full size, owned by the frame; None unless asked for."""
     name: str | None = None
-    """File name of an image from a folder, without its suffix."""
+    """File name of an image, without its suffix unless another image differs in that alone."""
 
 
 @dataclass

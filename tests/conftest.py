@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import random
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,12 @@ from edge_runtime.labels import STREET_8
 ROOT = Path(__file__).resolve().parent.parent
 
 MakeModel = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    # A suite started in the background inherits an ignored Ctrl-C, and so would its children.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

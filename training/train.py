@@ -118,6 +118,7 @@ def train(net: nn.Module, setup: Setup, options: TrainOptions, *, resume: bool =
         signals(Stop()) as stop,
         closing(batches(setup.train_set, options, run.step)) as stream,
     ):
+        stop.awaited = True
         while run.step < options.steps and not stop.requested() and time.monotonic() < deadline:
             began = time.monotonic()
             batch = next(stream)

@@ -7,6 +7,7 @@ All settings that decide on memory and threads stand in `session_options`.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +141,8 @@ def session_options(ort: ModuleType, threads: int | None) -> Any:
 
 
 def _import() -> ModuleType:
+    # Newer builds start telemetry on import, and warn on stderr where they cannot store its id.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ModuleNotFoundError:

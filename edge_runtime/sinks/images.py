@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import cv2
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class MaskImages:
     """Writes each mask at the size of its frame: ``NNNNNN.png``, or under its image's name.
 
-    Frames without a mask get no file.
+    Frames without a mask get no file, and a folder that was made for no file at all is removed.
 
     Args:
         label: as the user named the sink.
@@ -29,6 +30,7 @@ class MaskImages:
         self.label = label
         self._folder = folder
         self._part = folder / ".mask.part"
+        self._made: list[Path] = []
 
     def open(self) -> None:
         """Make the folder.
@@ -37,8 +39,10 @@ class MaskImages:
             SinkError: it cannot be made or written to.
         """
         try:
+            self._made = [p for p in (self._folder, *self._folder.parents) if not p.exists()]
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            self._remove_empty()
             raise SinkError(
                 f"cannot make the folder {self._folder}: {error.strerror}; choose another masks:DIR"
             ) from error
@@ -55,8 +59,15 @@ class MaskImages:
         self._part.replace(self._folder / f"{result.name or f'{result.index:06d}'}.png")
 
     def close(self) -> None:
-        """Nothing is left to do: each file is complete when it appears."""
+        """Each file is complete when it appears; only an empty folder is left to remove."""
+        self._remove_empty()
 
     def discard(self) -> None:
         """Remove the mask that could not be written."""
         self._part.unlink(missing_ok=True)
+        self._remove_empty()
+
+    def _remove_empty(self) -> None:
+        with suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()

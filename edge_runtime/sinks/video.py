@@ -12,6 +12,7 @@ import numpy as np
 
 from edge_runtime.errors import SinkError
 from edge_runtime.overlay import Overlay
+from edge_runtime.places import why_unwritable
 from edge_runtime.sinks.encoders import MUXERS, ffv1_launch, h264_launch, require
 from edge_runtime.sinks.timeline import Timeline
 from edge_runtime.sinks.writer import GstWriter, RawVideo
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 DEFAULT_FPS = 30.0
 """For sources that do not tell; frames are shown at their own times in any case."""
 
+LEAST_SIDE = 16
+"""In pixels: the H.264 encoders refuse less."""
+
 
 class VideoSink(ABC):
     """Pushes one picture per result into a pipeline that is built for the first one's size.
@@ -40,6 +44,8 @@ class VideoSink(ABC):
 
     raw_format: Literal["BGR", "GRAY8"] = "BGR"
     interpolation = cv2.INTER_LINEAR
+    least_side = LEAST_SIDE
+    """In pixels, even; smaller pictures are enlarged."""
 
     def __init__(
         self, label: str, path: Path | None, fps: Callable[[], float | None] = lambda: None
@@ -68,14 +74,8 @@ class VideoSink(ABC):
             SinkError: it does not or cannot.
         """
         self.launch((2, 2))
-        if self._path is None:
-            return
-        if self._path.is_dir():
-            raise SinkError(f"cannot write {self._path}: it is a folder; name a file")
-        if not os.access(self._path.parent, os.W_OK | os.X_OK):
-            raise SinkError(
-                f"cannot write {self._path}: its folder is missing or not writable; choose another"
-            )
+        if self._path is not None and (reason := why_unwritable(self._path)) is not None:
+            raise SinkError(f"cannot write {self._path}: {reason}")
 
     def consume(self, result: Result) -> None:
         """Show or encode one result.
@@ -85,7 +85,7 @@ class VideoSink(ABC):
         """
         picture = self.picture(result)
         if self._writer is None:
-            self._size = even_size(picture.shape[:2])
+            self._size = even_size(picture.shape[:2], self.least_side)
             self._uses_pts = result.pts_ns is not None
             self._writer = GstWriter(
                 self.label,
@@ -114,7 +114,7 @@ class VideoSink(ABC):
     def _fitted(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture at the stream's size: an odd row or column is cut, another size scaled."""
         height, width = self._size
-        if even_size(picture.shape[:2]) == self._size and min(picture.shape[:2]) > 1:
+        if 0 <= picture.shape[0] - height <= 1 and 0 <= picture.shape[1] - width <= 1:
             return picture[:height, :width]
         scaled: NDArray[np.uint8] = cv2.resize(
             picture, (width, height), interpolation=self.interpolation
@@ -178,6 +178,7 @@ class MaskVideoSink(VideoSink):
     """Class ids as lossless grey video; a frame without a mask is all `ignore_index`."""
 
     raw_format = "GRAY8"
+    least_side = 2
     interpolation = cv2.INTER_NEAREST_EXACT
 
     def __init__(
@@ -203,6 +204,7 @@ class MaskVideoSink(VideoSink):
         return f"{ffv1_launch()} ! matroskamux"
 
 
-def even_size(size: tuple[int, ...]) -> tuple[int, int]:
-    """(height, width) rounded down to even numbers, which encoders want; at least 2."""
-    return max(size[0] // 2 * 2, 2), max(size[1] // 2 * 2, 2)
+def even_size(size: tuple[int, ...], least: int) -> tuple[int, int]:
+    """(height, width) rounded down to even numbers, which encoders want; at least `least`."""
+    height, width = (max(side // 2 * 2, least) for side in size)
+    return height, width

@@ -40,6 +40,8 @@ def plan_v4l2(uri: str) -> SourcePlan:
         SourceError: no such device, not a device, or no permission.
     """
     place, _, query = uri.removeprefix("v4l2://").partition("?")
+    if not place.startswith("/"):
+        raise SourceError(f"{redact(uri)}: which camera? expected v4l2:///dev/video0")
     options = parse_options(uri, query, ("size", "fps"))
     _check_device(Path(place))
     wanted = _wanted(options)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SourceError
-from edge_runtime.sources.images import ImageFiles, images_in, is_image
+from edge_runtime.sources.images import ImageFiles, images_in, is_image, names_of
 from edge_runtime.sources.plan import SOURCE_NAME, SourcePlan
 
 if TYPE_CHECKING:
@@ -60,5 +60,5 @@ def _plan_images(uri: str, paths: tuple[Path, ...]) -> SourcePlan:
         arrives_at_source=True,
         timeless=True,
         pictures=ImageFiles(paths),
-        names=tuple(path.stem for path in paths),
+        names=names_of(paths),
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -18,6 +21,9 @@ SUFFIXES = frozenset(
     | {".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
 """File names with these endings are images, whatever their case."""
+
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def is_image(path: Path) -> bool:
@@ -47,6 +53,12 @@ def images_in(folder: Path) -> tuple[Path, ...]:
             f"{folder} holds no image; expected files ending in {' '.join(sorted(SUFFIXES))}"
         )
     return images
+
+
+def names_of(paths: tuple[Path, ...]) -> tuple[str, ...]:
+    """A name for each image: without its suffix, or with it where ``a.png`` meets ``a.jpg``."""
+    stems = tuple(path.stem for path in paths)
+    return stems if len(set(stems)) == len(stems) else tuple(path.name for path in paths)
 
 
 class ImageFiles:
@@ -79,13 +91,50 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise SourceError(f"cannot read image {path}: {error.strerror}") from None
+    image = None
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        with _silent_opencv():
+            if not _is_broken_png(data.data):
+                image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error:
-        image = None
+        pass
     if image is None:
         raise SourceError(
             f"cannot decode image {path} ({data.size} bytes): damaged, or no image; "
             "replace or remove it"
         )
     return image.astype(np.uint8, copy=False)
+
+
+@contextmanager
+def _silent_opencv() -> Iterator[None]:
+    # What it logs about a damaged image would stand beside the one line that we say about it.
+    from cv2.utils import logging
+
+    level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
+
+
+def _is_broken_png(data: memoryview) -> bool:
+    """Whether a PNG is cut short or a chunk that it cannot do without is damaged.
+
+    libpng would find that too, but writes to stderr what it finds and cannot be told not to.
+    """
+    if data[:8] != _PNG:
+        return False
+    place = 8
+    while (after := place + 12) <= len(data):
+        kind = bytes(data[place + 4 : place + 8])
+        after += int.from_bytes(data[place : place + 4], "big")
+        body, checksum = data[place + 4 : after - 4], data[after - 4 : after]
+        # A capital letter marks what is needed for decoding.
+        needed = kind[:1].isupper()
+        if needed and zlib.crc32(body) != int.from_bytes(checksum, "big"):
+            return True
+        if kind == b"IEND":
+            return False
+        place = after
+    return True

@@ -76,8 +76,7 @@ def _plan_place(text: str) -> SourcePlan:
 
 def _plan_uri(uri: str, scheme: str) -> SourcePlan:
     if scheme == "file":
-        place = urlsplit(uri)
-        return plan_path(Path(place.netloc.removeprefix("localhost") + unquote(place.path)))
+        return _plan_file(uri)
     if scheme == "test":
         return plan_test(uri)
     if scheme == "v4l2":
@@ -87,6 +86,16 @@ def _plan_uri(uri: str, scheme: str) -> SourcePlan:
     if scheme in _RTSP:
         return plan_rtsp(uri)
     return _plan_other(uri, scheme)
+
+
+def _plan_file(uri: str) -> SourcePlan:
+    try:
+        place = urlsplit(uri)
+    except ValueError:  # an unfinished [address]
+        place = None
+    if place is None or place.netloc not in ("", "localhost"):
+        raise SourceError(f"{redact(uri)}: a file URI names no host; expected file:///path/to/file")
+    return plan_path(Path(unquote(place.path)))
 
 
 def _plan_other(uri: str, scheme: str) -> SourcePlan:

@@ -190,7 +190,8 @@ class GstSource:
             raise self._failed(pipeline)
         if self._delivered == 0 and time.monotonic() > self._open_until:
             raise SourceError(
-                f"cannot open {self._plan.uri}: no frame within {self._request.open_timeout_s:g} s"
+                f"cannot open {self._plan.uri}: no frame within "
+                f"{self._request.open_timeout_s:g} s; damaged, not reachable, or slower than that"
             )
 
     def _failed(self, pipeline: _Pipeline) -> SourceError:

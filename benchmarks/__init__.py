@@ -1,0 +1,1 @@
+"""Paired measurements; see README.md beside this file."""

@@ -1,0 +1,115 @@
+"""Reference form against deployment form, in PyTorch and in ONNX Runtime, same weights.
+
+The reference form is the network as `training.model` has it: grouped convolutions on unfolded
+patches, batch norms, the whole context head. Both take a uint8 frame and give a uint8 mask. Weights
+are random with calibrated batch norms, which changes no shape.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+
+from benchmarks.paired import interleaved, keep_freed_memory, ratio, report, summary
+from export.counts import count_macs
+from export.deploy import DeployHyperSeg
+from export.to_onnx import trace
+from training.model.hyperseg import HyperSeg
+from training.presets import PUBLISHED, preset
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+
+
+class ReferenceForm(nn.Module):
+    """Frame in, mask out, with nothing rewritten."""
+
+    def __init__(self, net: HyperSeg) -> None:
+        super().__init__()
+        self.net = net
+        mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (net.config.mean, net.config.std))
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """(1, H, W, 3) uint8 -> (1, H, W) uint8."""
+        image = (frame.float().permute(0, 3, 1, 2) / 255.0 - self.mean) / self.std
+        return self.net(image).argmax(1).to(torch.uint8)
+
+
+def calibrated(name: str) -> HyperSeg:
+    """A preset with batch-norm statistics of unit-scale noise: no decay to denormals."""
+    torch.manual_seed(0)
+    net = HyperSeg(preset(name))
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        for _ in range(2):
+            net.train()(torch.randn(2, 3, 128, 128))
+    return net.eval()
+
+
+def session(graph: onnx.ModelProto, threads: int) -> ort.InferenceSession:
+    """ONNX Runtime on the CPU."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    return ort.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def measure(name: str, rounds: int, threads: int) -> dict[str, Any]:
+    """One preset at its own size."""
+    net = calibrated(name)
+    size = net.config.train_size
+    frame: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
+    tensor = torch.from_numpy(frame)
+    forms = {"reference": ReferenceForm(net).eval(), "deploy": DeployHyperSeg(net, size, "mask")}
+    sessions = [session(trace(form, tensor, "frame", "mask"), threads) for form in forms.values()]
+    with torch.inference_mode():
+        times = interleaved(
+            [
+                *(lambda form=form: form(tensor) for form in forms.values()),
+                *(lambda s=s: s.run(None, {"frame": frame}) for s in sessions),
+            ],
+            rounds,
+        )
+    labels = ["torch_reference", "torch_deploy", "onnxruntime_reference", "onnxruntime_deploy"]
+    return {
+        "size": list(size),
+        "threads": threads,
+        "gmacs": count_macs(net, size).total / 1e9,
+        "milliseconds": {k: summary(t) for k, t in zip(labels, times, strict=True)},
+        "deploy_over_reference_in_torch": ratio(times[1], times[0]),
+        "deploy_over_reference_in_onnxruntime": ratio(times[3], times[2]),
+        "onnxruntime_deploy_over_torch_reference": ratio(times[3], times[0]),
+    }
+
+
+def main() -> None:
+    """Measure presets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("presets", nargs="*", default=[*PUBLISHED, "edge-n", "street-n"])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    report(
+        {name: measure(name, options.rounds, options.threads) for name in options.presets},
+        options.json,
+    )
+
+
+if __name__ == "__main__":
+    main()
