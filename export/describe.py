@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from training.model.hyperseg import HyperSeg
 
 
+LEVEL_TITLES = {
+    "inputs": "in",
+    "outputs": "out",
+    "patch_px": "patch px",
+    "weights_per_patch": "weights",
+    "signal_offset": "from",
+    "signal_channels": "signal",
+}
+"""Short column titles, so that the table fits 80 columns."""
+
+
 def describe(text: str, size: tuple[int, int] | None = None) -> dict[str, Any]:
     """Everything known about `text`: a path, a shipped model's name, or a preset's.
 
@@ -51,13 +62,13 @@ def describe(text: str, size: tuple[int, int] | None = None) -> dict[str, Any]:
 
 
 def _preset(name: str) -> HyperSeg | None:
-    from training.presets import PRESETS
+    from training.presets import PRESETS, preset
 
-    if name not in PRESETS:
+    if name.partition("+")[0] not in PRESETS:
         return None
     from training.model.hyperseg import HyperSeg
 
-    return HyperSeg(PRESETS[name]).eval()
+    return HyperSeg(preset(name)).eval()
 
 
 def network_facts(net: HyperSeg, size: tuple[int, int] | None) -> dict[str, Any]:
@@ -132,7 +143,7 @@ def table(facts: dict[str, Any]) -> RenderableType:
     names = list(facts["levels"][0])
     levels = Table(title="decoder levels", title_justify="left", title_style="")
     for name in names:
-        levels.add_column(name.replace("_", " "), justify="right")
+        levels.add_column(LEVEL_TITLES.get(name, name), justify="right")
     for row in facts["levels"]:
         levels.add_row(*(_plain(row[name]) for name in names))
     return Group(main, "", levels)

@@ -1,7 +1,7 @@
 """The published networks and our own, as values.
 
-`preset` gives one by name; variants of a preset (another backbone, a static decoder, another patch
-grid, no coordinates) are `dataclasses.replace` away, see `variant`.
+`preset` gives one by name, or a variant of one: another backbone, a static decoder, another patch
+grid, no coordinates.
 """
 
 from __future__ import annotations
@@ -105,20 +105,57 @@ PRESETS: dict[str, HyperSegConfig] = {
 }
 """Every preset by name."""
 
+_ENCODERS = (
+    "efficientnet-b1",
+    "efficientnet-b3",
+    "efficientnet-lite0",
+    "efficientnet-lite1",
+    "resnet18",
+    "pspnet18",
+    "pspnet50",
+)
+"""As `training.model.encoders.ENCODER_NAMES`, which cannot be read without torch."""
+
 PUBLISHED = ("cityscapes-m", "cityscapes-s", "camvid-s", "camvid-l", "voc-l")
 """Presets whose weights exist as the authors' checkpoints."""
 
 
 def preset(name: str) -> HyperSegConfig:
-    """The configuration of that name.
+    """The configuration of that name, with the variations written behind it.
+
+    ``camvid-s`` is a preset; ``camvid-s+resnet18``, ``camvid-s+static``, ``voc-l+grid=4``,
+    ``edge-n+no-coords`` and ``camvid-l+wired`` are variants of one, and may be combined.
 
     Raises:
-        OptionError: there is none.
+        OptionError: there is no such preset, variation or encoder.
     """
-    try:
-        return PRESETS[name]
-    except KeyError:
-        raise OptionError(f"no preset {name!r}; choose one of {', '.join(PRESETS)}") from None
+    base, *variations = name.split("+")
+    if base not in PRESETS:
+        raise OptionError(f"no preset {base!r}; choose one of {', '.join(PRESETS)}")
+    config = PRESETS[base]
+    for variation in variations:
+        config = variant(config, **_variation(variation))
+    return config
+
+
+def _variation(text: str) -> dict[str, Any]:
+    """One variation as an argument of `variant`."""
+    key, _, value = text.partition("=")
+    if key == "grid" and value.isdecimal():
+        return {"patch_grid": int(value)}
+    named: dict[str, dict[str, Any]] = {
+        "static": {"static": True},
+        "no-coords": {"coords": False},
+        "wired": {"wiring": "sliced"},
+    }
+    if text in named:
+        return named[text]
+    if text in _ENCODERS or text.startswith("timm:"):
+        return {"encoder": text}
+    raise OptionError(
+        f"no variation {text!r}; append +static, +grid=N, +no-coords, +wired, or an encoder: "
+        f"{', '.join(_ENCODERS)}, timm:<name>"
+    )
 
 
 def variant(

@@ -11,12 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from edge_runtime.errors import DependencyError, OptionError
 from edge_runtime.labels import CAMVID_11
 from training.model.config import DecoderConfig, LevelConfig, check_size
-from training.model.encoders import build_encoder
+from training.model.encoders import ENCODER_NAMES, build_encoder
 from training.model.encoders.base import parameter_count
 from training.model.encoders.efficientnet import static_padding
 from training.model.hyperseg import HyperSeg
 from training.model.patchwise import merge_tiles, patchwise_conv, split_into_tiles
-from training.presets import PRESETS, PUBLISHED, preset, variant
+from training.presets import _ENCODERS, PRESETS, PUBLISHED, preset, variant
 
 MEASURED = {  # millions of parameters, giga multiply-accumulates at the preset's size
     "cityscapes-m": (10.311, 7.685),
@@ -25,6 +25,16 @@ MEASURED = {  # millions of parameters, giga multiply-accumulates at the preset'
     "camvid-l": (9.969, 12.261),
     "voc-l": (39.680, 7.830),
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors"),
+    [("cityscapes-m", 598), ("cityscapes-s", 597), ("camvid-s", 604), ("camvid-l", 620),
+     ("voc-l", 702)],
+)  # fmt: skip
+def test_as_many_tensors_as_the_published_state_dicts(name, tensors):
+    """The published counts less the cached coordinates."""
+    assert len(HyperSeg(preset(name)).state_dict()) == tensors
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -168,6 +178,16 @@ def test_sizes_that_fit(name, size):
 def test_the_smallest_size_runs():
     """64x64 leaves a single cell below stride 32; it is its own mean."""
     assert HyperSeg(preset("camvid-s")).eval()(torch.randn(1, 3, 64, 64)).shape[2:] == (64, 64)
+
+
+def test_variants_by_name():
+    named = preset("camvid-s+resnet18+grid=4+no-coords")
+    assert named == variant(preset("camvid-s"), encoder="resnet18", patch_grid=4, coords=False)
+    assert preset("camvid-s+static+wired").decoder.weights == "static"
+    assert _ENCODERS == ENCODER_NAMES
+    for wrong in ("camvid-s+grid=x", "camvid-s+resnet19", "camvid-s+"):
+        with pytest.raises(OptionError, match="no variation"):
+            preset(wrong)
 
 
 def test_unknown_names_are_refused():
