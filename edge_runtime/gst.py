@@ -8,7 +8,9 @@ Raises:
 
 from __future__ import annotations
 
+import ctypes
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,12 @@ _REMEDY = (
     "gstreamer1.0-libav, and make the virtual environment with the distribution's own python3: "
     "python3 -m venv --system-site-packages"
 )
+
+# GStreamer links libunwind. Where libstdc++ is first loaded behind it, by a plugin, C++ exceptions
+# are unwound by the wrong library, and the next one, such as onnxruntime's about a damaged model,
+# aborts the process. The compiler's own unwinder, loaded for all, comes first in the search.
+with suppress(OSError):  # a C library without it has no such mix-up either
+    ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
 
 try:
     import gi

@@ -137,3 +137,26 @@ def test_the_pipeline_clock_is_pythons_monotonic_clock(gst: Any) -> None:
     after = time.monotonic_ns()
 
     assert before <= middle <= after
+
+
+def test_a_cpp_exception_after_gstreamer_does_not_abort(tmp_path):
+    """With an encoder's plugin as the first C++ library, exceptions once met the wrong unwinder."""
+    model = tmp_path / "zeros.onnx"
+    model.write_bytes(bytes(1000))
+    code = (
+        "import sys\n"
+        "from edge_runtime.gst import Gst\n"
+        "encode = Gst.parse_launch('videotestsrc num-buffers=1 ! openh264enc ! fakesink')\n"
+        "encode.set_state(Gst.State.PLAYING)\n"
+        "encode.get_bus().timed_pop_filtered(5 * Gst.SECOND, Gst.MessageType.EOS)\n"
+        "encode.set_state(Gst.State.NULL)\n"
+        "import onnxruntime\n"
+        "try:\n"
+        "    onnxruntime.InferenceSession(sys.argv[1])\n"
+        "except Exception:\n"
+        "    print('refused')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
