@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.paired import interleaved, keep_freed_memory, ratio, report, summary
+from edge_runtime.backends.ort import session_options
 from export.counts import count_macs
 from export.deploy import DeployHyperSeg
 from export.to_onnx import trace
@@ -58,9 +59,11 @@ def calibrated(name: str) -> HyperSeg:
 
 
 def session(graph: onnx.ModelProto, threads: int) -> ort.InferenceSession:
-    """ONNX Runtime on the CPU."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    """ONNX Runtime on the CPU, set up as the runtime sets it up.
+
+    Above all without spinning: the idle threads of one session would take the cores of the next.
+    """
+    options = session_options(ort, threads)
     return ort.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+SETTLE_S = 0.05
+"""Between calls, for the threads of the last one to stop waiting for more work."""
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "opencv-python-headless", "hyperseg-edge")
 
 
@@ -27,6 +29,7 @@ def interleaved(
     times: list[list[float]] = [[] for _ in calls]
     for number in range(warmup + rounds):
         for call, kept in zip(calls, times, strict=True):
+            time.sleep(SETTLE_S)
             start = time.perf_counter()
             call()
             if number >= warmup:
