@@ -48,7 +48,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder that holds ``model.onnx`` and ``images/a.png``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
@@ -60,11 +60,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def refused(workplace: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def refused(work_folder: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command that must fail in one line, and leave every file as it was; gives the line."""
 
     def run(*arguments: str) -> str:
-        before = contents(workplace)
+        before = contents(work_folder)
         code = main(arguments)
         captured = capfd.readouterr()
         assert code == 2, captured
@@ -72,7 +72,7 @@ def refused(workplace: Path, capfd: pytest.CaptureFixture[str]) -> Callable[...,
         assert captured.err.startswith("hyperseg: error: ")
         assert captured.err.count("\n") == 1, captured.err
         assert SECRET not in captured.err
-        assert contents(workplace) == before
+        assert contents(work_folder) == before
         return captured.err
 
     return run
@@ -277,10 +277,10 @@ def test_a_damaged_image_is_one_line_or_an_image(
 
 
 def test_a_damaged_image_after_good_ones_completes_what_came_before(
-    workplace: Path, capfd: pytest.CaptureFixture[str]
+    work_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    content = write_image(workplace / "images" / "b.png")
-    (workplace / "images" / "b.png").write_bytes(content[: len(content) // 2])
+    content = write_image(work_folder / "images" / "b.png")
+    (work_folder / "images" / "b.png").write_bytes(content[: len(content) // 2])
 
     assert main(["run", "model.onnx", "images", *OUTPUTS]) == 2
 
@@ -288,7 +288,7 @@ def test_a_damaged_image_after_good_ones_completes_what_came_before(
     assert [path.name for path in Path("masks").iterdir()] == ["a.png"]
     assert json.loads(Path("report.json").read_text())["ended"] == "error"
     assert cv2.VideoCapture("overlay.mp4").read()[0]
-    assert not [path for path in workplace.rglob("*") if path.name.endswith(".part")]
+    assert not [path for path in work_folder.rglob("*") if path.name.endswith(".part")]
 
 
 NAME_TOO_LONG = "n" * 252
@@ -355,10 +355,10 @@ SIZES = {
 
 
 def test_any_image_gets_a_mask_of_its_size_whatever_the_names(
-    workplace: Path, capfd: pytest.CaptureFixture[str]
+    work_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # given unusual images in a folder whose name has spaces and foreign letters
-    folder, masks = workplace / "grün 日本", workplace / "mäsken hier"
+    folder, masks = work_folder / "grün 日本", work_folder / "mäsken hier"
     for name, shape in SIZES.items():
         write_image(folder / f"{name} é.png", *shape)
     write_image(folder / "16 bit.png", 50, 60, dtype=np.uint16)
@@ -398,9 +398,9 @@ def test_images_that_differ_in_their_suffix_alone_get_a_mask_each() -> None:
 
 @pytest.mark.parametrize("form", ["path", "uri"])
 def test_a_video_with_foreign_letters_in_its_name(
-    form: str, workplace: Path, capfd: pytest.CaptureFixture[str]
+    form: str, work_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    path = workplace / "fahrt ü 日.mp4"
+    path = work_folder / "fahrt ü 日.mp4"
     path.write_bytes(record_clip())
 
     code = main(["run", "model.onnx", path.as_uri() if form == "uri" else str(path), *OUTPUTS])
