@@ -23,7 +23,7 @@ from edge_runtime.errors import ArtifactError, ManifestError, OptionError
 from edge_runtime.labels import LabelSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FORMAT_VERSION = 1
 Kind = Literal["checkpoint", "onnx", "calibration-table", "engine"]
@@ -237,6 +237,29 @@ def write_artifact(part: Path, path: Path, manifest: Manifest) -> Manifest:
         part.replace(aside)
     write_text_atomic(manifest_path(path), encode_manifest(final))
     return final
+
+
+def create_artifact(path: Path, manifest: Manifest, write: Callable[[Path], object]) -> Manifest:
+    """Let `write` fill a file aside, then move it to `path` with its manifest.
+
+    Args:
+        path: the artefact's place.
+        manifest: its description; `sha256` is filled in.
+        write: called with the path to write to, in the same file system.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        OptionError: the place cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            part = Path(folder) / "part"
+            write(part)
+            return write_artifact(part, path, manifest)
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def read_manifest(path: Path, *, kind: Kind | None = None, verify: bool = True) -> Manifest:

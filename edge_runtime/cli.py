@@ -16,13 +16,10 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime import __version__
-from edge_runtime.errors import DependencyError, HypersegError
+from edge_runtime.errors import EXIT_INTERRUPTED, DependencyError, HypersegError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-EXIT_INTERRUPTED = 130
-"""128 + SIGINT, as shells report it."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_runtime.artifacts import atomic_file, read_manifest, write_text_atomic
 from edge_runtime.errors import ArtifactError, OptionError
+from edge_runtime.geometry import FrameGeometry
 from edge_runtime.metrics import ConfusionMatrix
 from edge_runtime.options import RunOptions
 from edge_runtime.overlay import Overlay
@@ -144,8 +145,6 @@ def score(
     manifest: Manifest, labels: list[NDArray[np.uint8]], masks: dict[int, NDArray[np.uint8]]
 ) -> Scores:
     """Compare masks, by frame index and at network size, with labels at frame size."""
-    from edge_runtime.geometry import FrameGeometry
-
     matrix = ConfusionMatrix(manifest.labels)
     for index, mask in masks.items():
         shape = labels[index].shape

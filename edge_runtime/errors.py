@@ -17,6 +17,9 @@ Anything else that escapes is a defect of ours and keeps its traceback.
 
 from __future__ import annotations
 
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells report it."""
+
 
 class HypersegError(Exception):
     """Base of all errors that are reported in one line (exit code 2)."""

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
+from edge_runtime.errors import EXIT_INTERRUPTED
 from edge_runtime.options import RunOptions
 
-EXIT_INTERRUPTED = 130
-"""128 + SIGINT, as shells report it."""
 DEFAULTS = RunOptions()
 
 

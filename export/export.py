@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.artifacts import (
@@ -12,11 +10,10 @@ from edge_runtime.artifacts import (
     Parent,
     Preprocess,
     TensorSpec,
+    create_artifact,
     created_by_this_command,
     sha256_of,
-    write_artifact,
 )
-from edge_runtime.errors import OptionError
 from export.counts import count_macs
 from export.deploy import DeployNetwork
 from export.parity import compare, require
@@ -27,6 +24,7 @@ from training.official import load_official
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from edge_runtime.artifacts import Parity
     from export.options import ExportOptions
@@ -59,15 +57,8 @@ def export(
     parity = compare(net, graph, size, options.head, options.parity_frames)
     require(parity)
     manifest = _describe(checkpoint, net, parent, options, size, parity)
-    try:
-        with tempfile.TemporaryDirectory(
-            dir=options.output.parent, prefix=f".{options.output.name}."
-        ) as folder:
-            part = Path(folder) / "model"
-            part.write_bytes(graph.SerializeToString())
-            return write_artifact(part, options.output, manifest)
-    except OSError as error:
-        raise OptionError(f"cannot write {options.output}: {error.strerror or error}") from error
+    serialised = graph.SerializeToString()
+    return create_artifact(options.output, manifest, lambda part: part.write_bytes(serialised))
 
 
 def _load(checkpoint: Path, options: ExportOptions) -> tuple[HyperSeg, Manifest | None]:

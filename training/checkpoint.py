@@ -6,7 +6,6 @@ its own to be loaded, and a file that does not match its manifest is refused.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,9 @@ from edge_runtime.artifacts import (
     Manifest,
     Metric,
     Preprocess,
+    create_artifact,
     created_by_this_command,
     read_manifest,
-    write_artifact,
 )
 from edge_runtime.errors import ArtifactError, DependencyError, OptionError
 from edge_runtime.labels import LABEL_SETS, LabelSet
@@ -89,13 +88,7 @@ def save_checkpoint(
         metrics=tuple(metrics),
         license=license,
     )
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            part = Path(folder) / "weights"
-            save_file(tensors, part)
-            return write_artifact(part, path, manifest)
-    except OSError as error:
-        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
+    return create_artifact(path, manifest, lambda part: save_file(tensors, part))
 
 
 def load_checkpoint(path: Path) -> tuple[HyperSeg, Manifest]:
