@@ -29,6 +29,7 @@ from export.fold import inference_copy
 from training.model.config import check_size
 from training.model.context_head import UNetContextHead
 from training.model.decoder import coordinates
+from training.model.fpn import FpnDecoder
 from training.model.meta_block import MetaConv
 
 if TYPE_CHECKING:
@@ -78,9 +79,14 @@ class DeployNetwork(nn.Module):
         folded = inference_copy(net)
         dtype = next(net.parameters()).dtype
         decoder = folded.decoder
-        static = decoder.config.weights == "static"
         self.backbone, self.reductions = folded.backbone, folded.reductions
-        self.context_head = None if static else _context_head(folded)
+        self.pyramid: FpnDecoder | None = None
+        if isinstance(decoder, FpnDecoder):  # ordinary convolutions: nothing to lay out anew
+            self.pyramid = decoder
+            self.to(dtype)
+            return
+        static = decoder.config.weights == "static"
+        self.context_head = None if static else _context_head(folded.context_head, decoder)
         self.patch_grid = decoder.config.patch_grid
         grid = (self.patch_grid,) * 2 if self.patch_grid else (size[0] // 32, size[1] // 32)
         self.blocks = nn.ModuleList(
@@ -103,16 +109,20 @@ class DeployNetwork(nn.Module):
         features, head = self.backbone(image)
         taps = [reduce(tap) for reduce, tap in zip(self.reductions, features, strict=True)]
         levels = [*reversed(taps), image]
+        if self.pyramid is not None:
+            return self._upsample(self.pyramid(levels))
         signal = self._signal(head)
         out: Tensor | None = None
         for index, (tap, block) in enumerate(zip(levels, self.blocks, strict=False)):
             x = self._level_input(index, tap, out)
             out = block(x, signal) if signal is not None else block(x)
         assert out is not None
-        logits = out.permute(0, 3, 1, 2) if self.channels_last else out
-        if tuple(logits.shape[2:]) != self.size:
-            logits = F.interpolate(logits, self.size, mode="bilinear", align_corners=False)
-        return logits
+        return self._upsample(out.permute(0, 3, 1, 2) if self.channels_last else out)
+
+    def _upsample(self, logits: Tensor) -> Tensor:
+        if tuple(logits.shape[2:]) == self.size:
+            return logits
+        return F.interpolate(logits, self.size, mode="bilinear", align_corners=False)
 
     def _signal(self, head: Tensor) -> Tensor | None:
         if self.context_head is None:
@@ -148,14 +158,13 @@ def _dynamic_block(decoder: Decoder, level: int, grid: tuple[int, int]) -> nn.Mo
     return DynamicInvertedResidual(block, generator, start, grid)
 
 
-def _context_head(net: HyperSeg) -> nn.Module:
+def _context_head(head: nn.Module | None, decoder: Decoder) -> nn.Module:
     """The context head, or only the part of it that a decoder with shared wiring reads."""
-    head = net.context_head
     assert head is not None
-    if net.decoder.config.wiring != "shared" or not isinstance(head, UNetContextHead):
+    if decoder.config.wiring != "shared" or not isinstance(head, UNetContextHead):
         return head
-    levels = range(len(net.decoder.levels))
-    rows = max(net.decoder.generator_of(level)[0].channels for level in levels)
+    levels = range(len(decoder.levels))
+    rows = max(decoder.generator_of(level)[0].channels for level in levels)
     full = cast("nn.Conv2d", head.in_conv[0])
     if rows > full.out_channels:
         return head

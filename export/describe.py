@@ -103,9 +103,12 @@ def network_facts(net: HyperSeg, size: tuple[int, int] | None) -> dict[str, Any]
 
 def level_facts(net: HyperSeg, size: tuple[int, int]) -> list[dict[str, Any]]:
     """One row a decoder level: channels, patch size, generated weights, share of the signal."""
+    from training.model.decoder import Decoder
     from training.model.meta_block import MetaConv
 
     decoder = net.decoder
+    if not isinstance(decoder, Decoder):
+        return []
     grid = decoder.config.patch_grid
     rows = []
     for index, level in enumerate(decoder.meta_blocks()):

@@ -30,6 +30,9 @@ def _levels(
     )
 
 
+_EDGE_LOGITS = 4.0
+"""See `DecoderConfig.logit_scale`."""
+
 _LEVELS_M = (64, 32, 16, 16, 16)
 
 PRESETS: dict[str, HyperSegConfig] = {
@@ -83,17 +86,35 @@ PRESETS: dict[str, HyperSegConfig] = {
     # Ours: ReLU6, no squeeze-excite, widths in eights, logits at stride 4.
     "edge-n": HyperSegConfig(
         11,
-        DecoderConfig(_levels((64, 48, 32, 32), (1, 1, 1, 3), (16, 16, 16, 16))),
+        DecoderConfig(
+            _levels((64, 48, 32, 32), (1, 1, 1, 3), (16, 16, 16, 16)), logit_scale=_EDGE_LOGITS
+        ),
         EncoderConfig("efficientnet-lite0", head_channels=512, tap_channels=(None, 16, 24, 48, 96)),
         mean=LITE_MEAN,
         std=LITE_STD,
         labels="camvid-11",
         train_size=(384, 512),
     ),
+    # A deeper encoder, wider levels, and a finer grid of pixels.
+    "edge-s": HyperSegConfig(
+        11,
+        DecoderConfig(
+            _levels((96, 64, 48, 32), (1, 1, 1, 3), (16, 16, 16, 16)), logit_scale=_EDGE_LOGITS
+        ),
+        EncoderConfig(
+            "efficientnet-lite1", head_channels=640, tap_channels=(None, None, 40, 64, 128)
+        ),
+        mean=LITE_MEAN,
+        std=LITE_STD,
+        labels="camvid-11",
+        train_size=(512, 704),
+    ),
     # The same with half the channels: the demo's network, trained from scratch in minutes.
     "street-n": HyperSegConfig(
         8,
-        DecoderConfig(_levels((48, 32, 24, 24), (1, 1, 1, 3), (16, 16, 16, 16))),
+        DecoderConfig(
+            _levels((48, 32, 24, 24), (1, 1, 1, 3), (16, 16, 16, 16)), logit_scale=_EDGE_LOGITS
+        ),
         EncoderConfig(
             "efficientnet-lite0", width=0.5, head_channels=512, tap_channels=(None, 16, 16, 32, 64)
         ),
@@ -143,6 +164,8 @@ def _variation(text: str) -> dict[str, Any]:
     key, _, value = text.partition("=")
     if key == "grid" and value.isdecimal():
         return {"patch_grid": int(value)}
+    if key == "fpn" and value.isdecimal():
+        return {"fpn_width": int(value)}
     named: dict[str, dict[str, Any]] = {
         "static": {"static": True},
         "no-coords": {"coords": False},
@@ -153,7 +176,7 @@ def _variation(text: str) -> dict[str, Any]:
     if text in _ENCODERS or text.startswith("timm:"):
         return {"encoder": text}
     raise OptionError(
-        f"no variation {text!r}; append +static, +grid=N, +no-coords, +wired, or an encoder: "
+        f"no variation {text!r}; append +static, +fpn=WIDTH, +grid=N, +no-coords, +wired, or an encoder: "
         f"{', '.join(_ENCODERS)}, timm:<name>"
     )
 
@@ -166,6 +189,7 @@ def variant(
     static: bool | None = None,
     coords: bool | None = None,
     wiring: Literal["sliced", "shared", "nested"] | None = None,
+    fpn_width: int | None = None,
     labels: LabelSet | None = None,
 ) -> HyperSegConfig:
     """A preset with one or more of the paper's ablations; no published weights fit a variant.
@@ -177,6 +201,7 @@ def variant(
         static: ordinary learned weights instead of generated ones.
         coords: with or without positional channels.
         wiring: ``sliced`` lets every level read its own share of the signal.
+        fpn_width: a plain feature pyramid of so many channels as the head, the baseline.
         labels: other classes.
 
     Returns:
@@ -192,8 +217,22 @@ def variant(
     if wiring is not None:
         decoder["wiring"] = wiring
     config = replace(base, decoder=replace(base.decoder, **decoder))
+    if fpn_width is not None:
+        config = _with_fpn(config, fpn_width)
     if encoder is not None:
         config = replace(config, encoder=replace(config.encoder, name=encoder))
     if labels is not None:
         config = replace(config, num_classes=len(labels), labels=labels.name)
     return config
+
+
+def _with_fpn(config: HyperSegConfig, width: int) -> HyperSegConfig:
+    """The same encoder, read without reductions, under a plain pyramid down to the same stride."""
+    if width < 1:
+        raise OptionError(f"fpn={width}: the pyramid needs at least one channel")
+    levels = (*config.decoder.levels[:-1], replace(config.decoder.levels[-1], channels=width))
+    return replace(
+        config,
+        decoder=replace(config.decoder, weights="fpn", levels=levels),
+        encoder=replace(config.encoder, tap_channels=(None,) * 5),
+    )

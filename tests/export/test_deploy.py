@@ -39,6 +39,7 @@ CASES = {
     "grid 2": variant(preset("camvid-s"), patch_grid=2),
     "no coordinates": variant(preset("cityscapes-s"), coords=False),
     "wired": variant(preset("camvid-l"), wiring="sliced"),
+    "pyramid": variant(preset("edge-n"), fpn_width=32),
     "one level": HyperSegConfig(5, DecoderConfig((LevelConfig(8, 3, 16),))),
 }
 

@@ -63,6 +63,7 @@ VARIANTS = {
     "no coordinates": lambda c: variant(c, coords=False),
     "wired": lambda c: variant(c, wiring="sliced"),
     "11 classes": lambda c: variant(c, labels=CAMVID_11),
+    "pyramid": lambda c: variant(c, fpn_width=32),
 }
 
 
@@ -85,13 +86,30 @@ def test_variants_learn(change):
     assert first.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", ["edge-n", "street-n", "cityscapes-s", "voc-l"])
+@pytest.mark.parametrize("name", ["edge-n", "edge-s", "street-n", "cityscapes-s", "voc-l"])
 def test_our_presets_and_other_generations_learn(name):
     net = HyperSeg(PRESETS[name])
     logits = net(torch.randn(2, 3, 128, 256))
     logits.square().mean().backward()
     assert logits.shape == (2, PRESETS[name].num_classes, 128, 256)
     assert all(block is not None for block in net.decoder.levels)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_the_logits_of_the_edge_family_start_wide_enough_to_be_learned(kernel):
+    levels = (LevelConfig(8, 1, 4), LevelConfig(8, kernel, 4))
+    decoder = DecoderConfig(levels, logit_scale=4.0)
+    net = HyperSeg(replace(preset("edge-n"), decoder=decoder))
+    spread = net(torch.randn(2, 3, 128, 128)).std()
+    published = HyperSeg(replace(preset("edge-n"), decoder=replace(decoder, logit_scale=1.0)))
+    assert spread > 3 * published(torch.randn(2, 3, 128, 128)).std()
+
+
+def test_the_pyramid_reads_the_same_encoder_down_to_the_same_stride():
+    ours, plain = HyperSeg(preset("edge-n")), HyperSeg(preset("edge-n+fpn=64"))
+    assert plain.backbone.state_dict().keys() == ours.backbone.state_dict().keys()
+    assert len(plain.decoder.laterals) == len(ours.decoder.levels) == 4
+    assert plain.config.size_multiple == 32
 
 
 def test_shared_wiring_ignores_what_comes_back_from_below():

@@ -50,8 +50,9 @@ class DecoderConfig:
 
     levels: tuple[LevelConfig, ...]
     """Coarse to fine, from stride 32. A sixth level works on the image itself."""
-    weights: Literal["patch", "static"] = "patch"
-    """``patch``: generated from the signal, per patch; ``static``: ordinary learned ones."""
+    weights: Literal["patch", "static", "fpn"] = "patch"
+    """``patch``: generated from the signal, per patch; ``static``: ordinary learned ones; ``fpn``:
+    a plain feature pyramid of the last level's channels instead of meta blocks (the baseline)."""
     patch_grid: int | None = None
     """Patches per side; None: one patch for each cell at stride 32 (the published networks)."""
     coords: bool = True
@@ -67,12 +68,18 @@ class DecoderConfig:
     weights (v1); ``map``: the neighbour's hidden values (v0_1)."""
     expansion: int = 2
     """Hidden over input channels of an inverted residual."""
+    logit_scale: float = 1.0
+    """Initial gain of the last batch norm, whose output the logits are. At 1 all logits start
+    within about +-2 and Adam moves the gain by at most the learning rate a step: a short training
+    ends before rare classes can win. The published networks were trained from 1."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.levels) <= 6:
             raise OptionError(f"a decoder has 1 to 6 levels, got {len(self.levels)}")
         if not 0 <= self.joint_levels <= len(self.levels):
             raise OptionError(f"cannot join {self.joint_levels} of {len(self.levels)} levels")
+        if self.logit_scale <= 0:
+            raise OptionError(f"logit_scale is {self.logit_scale}; expected a positive number")
         if self.patch_grid is not None and self.patch_grid < 1:
             raise OptionError(f"patch_grid is {self.patch_grid}; at least one patch is needed")
 
@@ -102,7 +109,7 @@ class HyperSegConfig:
     @property
     def size_multiple(self) -> int:
         """Height and width must be multiples of this."""
-        if self.decoder.weights == "static":
+        if self.decoder.weights != "patch":
             return 32
         return 32 << (self.context_levels - 1)
 

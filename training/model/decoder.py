@@ -61,6 +61,7 @@ class Decoder(nn.Module):
                 )
             )
             previous = outputs
+        _set_gain(blocks[-1], config.logit_scale)
         self.levels = nn.ModuleList(blocks)
         counts = [block.num_dynamic_weights for block in blocks]
         self.level_weights = counts
@@ -120,6 +121,11 @@ class Decoder(nn.Module):
             size = (height, width)
             parts.append(F.interpolate(previous, size, mode="bilinear", align_corners=False))
         return torch.cat(parts, 1)
+
+
+def _set_gain(last: MetaBlock, gain: float) -> None:
+    """Let the last level's batch norm start at `gain`."""
+    nn.init.constant_((last.bn if isinstance(last, MetaConv) else last.bn3).weight, gain)
 
 
 def _fan_ins(block: MetaBlock) -> list[tuple[int, int]]:

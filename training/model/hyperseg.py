@@ -11,6 +11,7 @@ from training.model.config import check_size
 from training.model.context_head import NestedContextHead, UNetContextHead
 from training.model.decoder import Decoder
 from training.model.encoders import build_encoder
+from training.model.fpn import FpnDecoder
 
 if TYPE_CHECKING:
     from training.model.config import HyperSegConfig
@@ -44,7 +45,16 @@ class HyperSeg(nn.Module):
         if config.decoder.weights == "patch":
             make = UNetContextHead if config.context == "unet" else NestedContextHead
             self.context_head = make(head, config.context_levels)
-        self.decoder = Decoder(config.decoder, [*reversed(taps), 3], head, config.num_classes)
+        levels = [*reversed(taps), 3]
+        self.decoder: Decoder | FpnDecoder = (
+            FpnDecoder(
+                levels[: len(config.decoder.levels)],
+                config.decoder.levels[-1].channels,
+                config.num_classes,
+            )
+            if config.decoder.weights == "fpn"
+            else Decoder(config.decoder, levels, head, config.num_classes)
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of a normalised image.

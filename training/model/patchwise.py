@@ -9,6 +9,7 @@ image, patch row, patch column; generated weights are (N, p, gh, gw).
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -61,6 +62,11 @@ def patchwise_conv(tiles: Tensor, weights: Tensor, out_channels: int) -> Tensor:
         (T, O, th, tw)
     """
     count, channels, height, width = tiles.shape
+    if weights.requires_grad:  # training: the same as a matrix product a tile, at half the time
+        product = torch.bmm(
+            weights.reshape(count, out_channels, channels), tiles.reshape(count, channels, -1)
+        )
+        return product.reshape(count, out_channels, height, width)
     kernel = weights.reshape(count * out_channels, channels, 1, 1)
     # One group a tile: the tiles stand side by side as channels of a single image.
     flat = F.conv2d(tiles.reshape(1, count * channels, height, width), kernel, groups=count)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.model.depthwise import depthwise_conv2d
 from training.model.encoders.base import Encoder
 
 BN_EPS = 1e-3
@@ -98,7 +99,12 @@ class PaddedConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
-        return super().forward(x if self.side_padding is None else F.pad(x, self.side_padding))
+        if self.side_padding is not None:
+            x = F.pad(x, self.side_padding)
+        if self.training and self.groups > 1 and x.device.type == "cpu":
+            padding = 0 if self.side_padding else int(self.padding[0])
+            return depthwise_conv2d(x, self.weight, stride=self.stride[0], padding=padding)
+        return super().forward(x)
 
 
 class ConvBn(nn.Sequential):

@@ -1,0 +1,51 @@
+"""A plain feature-pyramid head: what the hypernetwork must beat on the same encoder.
+
+After Lin et al., CVPR 2017: one 1x1 lateral convolution per stride, summed from coarse to fine, one
+3x3 convolution, one classifier. Ordinary learned weights throughout.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class FpnDecoder(nn.Module):
+    """Takes the place of `training.model.decoder.Decoder`; the signal is not used.
+
+    Args:
+        tap_channels: of the taps from stride 32 to the stride of the logits.
+        width: channels of the pyramid.
+        num_classes: channels of the logits.
+    """
+
+    def __init__(self, tap_channels: Sequence[int], width: int, num_classes: int) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv2d(inputs, width, 1) for inputs in tap_channels)
+        self.smooth = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.classify = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, taps: Sequence[Tensor], signal: Tensor | None = None) -> Tensor:
+        """Logits (N, num_classes, h, w), h and w those of the finest tap read.
+
+        Args:
+            taps: features from stride 32 on; those finer than the logits are not read.
+            signal: not read.
+        """
+        out: Tensor | None = None
+        for tap, lateral in zip(taps, self.laterals, strict=False):
+            x: Tensor = lateral(tap)
+            if out is not None:
+                size = (int(x.shape[2]), int(x.shape[3]))
+                x = x + F.interpolate(out, size, mode="bilinear", align_corners=False)
+            out = x
+        assert out is not None
+        logits: Tensor = self.classify(self.smooth(out))
+        return logits
