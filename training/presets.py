@@ -176,8 +176,8 @@ def _variation(text: str) -> dict[str, Any]:
     if text in _ENCODERS or text.startswith("timm:"):
         return {"encoder": text}
     raise OptionError(
-        f"no variation {text!r}; append +static, +fpn=WIDTH, +grid=N, +no-coords, +wired, or an encoder: "
-        f"{', '.join(_ENCODERS)}, timm:<name>"
+        f"no variation {text!r}; append +static, +fpn=WIDTH, +grid=N, +no-coords, +wired, or an "
+        f"encoder: {', '.join(_ENCODERS)}, timm:<name>"
     )
 
 
