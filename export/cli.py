@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from edge_runtime.artifacts import Head, ResizeMode
-from export.options import ExportOptions
+from export.options import ExportOptions, Storage
 from training.options import parse_size
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 @click.option(
     "--resize", type=click.Choice(get_args(ResizeMode)), default=ExportOptions.resize,
     show_default=True, help="How the runtime fits frames of other shapes.",
+)  # fmt: skip
+@click.option(
+    "--store", type=click.Choice(get_args(Storage)), default=ExportOptions.store,
+    show_default=True, help="Type of the weights in the file; computing stays float32.",
 )  # fmt: skip
 @click.option("--preset", help="Of an official .pth; found from its keys if not given.")
 @click.option("--name", help="Model name; the checkpoint's if not given.")

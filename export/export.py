@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edge_runtime.artifacts import (
     Manifest,
@@ -16,7 +18,8 @@ from edge_runtime.artifacts import (
 )
 from export.counts import count_macs
 from export.deploy import DeployNetwork
-from export.parity import compare, require
+from export.parity import compare, parity_frames, require
+from export.storage import measure_loss, pack_weights
 from export.to_onnx import OPSET, to_onnx
 from training.checkpoint import labels_of, load_network
 from training.model.encoders.base import parameter_count
@@ -57,8 +60,19 @@ def export(
     parity = compare(net, graph, size, options.head, options.parity_frames)
     require(parity)
     manifest = _describe(checkpoint, net, parent, options, size, parity)
+    if options.store == "float16":
+        packed = pack_weights(graph)
+        pictures = np.stack(parity_frames(net.config, size, options.parity_frames))[:, None]
+        loss = measure_loss(graph, packed, pictures)
+        report(f"weights as float16: {100 * loss.pixels_changed:.2f} % of the mask changes")
+        graph, manifest = packed, _with_storage(manifest, asdict(loss))
     serialised = graph.SerializeToString()
     return create_artifact(options.output, manifest, lambda part: part.write_bytes(serialised))
+
+
+def _with_storage(manifest: Manifest, loss: dict[str, Any]) -> Manifest:
+    storage = {"weights": "float16", **loss}
+    return replace(manifest, options={**manifest.options, "storage": storage})
 
 
 def _load(checkpoint: Path, options: ExportOptions) -> tuple[HyperSeg, Manifest | None]:

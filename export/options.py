@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edge_runtime.errors import OptionError
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.artifacts import Head, ResizeMode
+
+Storage = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class ExportOptions:
     """Licence of the weights for the manifest; None takes the checkpoint's."""
     preset: str | None = None
     """Of an official ``.pth``; None finds it from the file's keys."""
+    store: Storage = "float32"
+    """Type of the weights in the file: ``float16`` halves it; what is computed stays float32."""
     parity_frames: int = 2
     """Frames on which the result is compared with the checkpoint in float64."""
 

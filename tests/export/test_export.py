@@ -55,6 +55,27 @@ def test_the_graph_takes_frames_and_gives_masks(exported):
     assert session.run(None, {"frame": frame})[0].max() < 8
 
 
+def test_weights_stored_as_float16_halve_the_file_and_are_owned_up_to(
+    exported, checkpoint, tmp_path
+):
+    # given the same export with half the bits a weight
+    output = tmp_path / "half.onnx"
+    manifest = export(checkpoint, ExportOptions(output, SIZE, store="float16"))
+
+    # then the file is about half, computes the same up to rounding, and says what that costs
+    assert output.stat().st_size < 0.6 * exported.stat().st_size
+    storage = manifest.options["storage"]
+    assert storage["weights"] == "float16"
+    assert 0 <= storage["pixels_changed"] < 0.05
+    assert storage["frames"] == 2
+    frame = np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3), np.uint8)
+    masks = [
+        ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"frame": frame})
+        for path in (exported, output)
+    ]
+    assert (masks[0][0] != masks[1][0]).mean() < 0.05
+
+
 def test_the_manifest_says_what_it_is(exported, checkpoint):
     manifest = read_manifest(exported, kind="onnx")
     assert manifest.name == "street-test"
