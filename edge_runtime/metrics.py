@@ -27,12 +27,15 @@ class ConfusionMatrix:
         """(C, C) int64; ``counts[label, prediction]``."""
         self.images = 0
 
-    def update(self, labels: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> None:
+    def update(self, labels: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Add one image.
 
         Args:
             labels: (H, W) uint8 train ids; `LabelSet.ignore_index` is not scored.
             prediction: (H, W) uint8 train ids.
+
+        Returns:
+            (C, C) int64 counts of this image alone.
 
         Raises:
             OptionError: the shapes differ, or either holds an id that is not a class.
@@ -49,16 +52,18 @@ class ConfusionMatrix:
         classes = len(self.labels)
         _refuse_unknown("labels", table.sum(axis=1), self.labels)
         _refuse_unknown("the prediction", table.sum(axis=0), self.labels)
-        self.counts += table[:classes, :classes]
-        self.images += 1
+        added = table[:classes, :classes].astype(np.int64)
+        self.add(added)
+        return added
+
+    def add(self, counts: NDArray[np.int64], images: int = 1) -> None:
+        """Add (C, C) counts of `images` images that were taken elsewhere."""
+        self.counts += counts
+        self.images += images
 
     def iou(self) -> NDArray[np.float64]:
         """(C,) intersection over union; nan for a class neither labelled nor predicted."""
-        hits = np.diag(self.counts).astype(np.float64)
-        union = self.counts.sum(axis=0) + self.counts.sum(axis=1) - np.diag(self.counts)
-        iou = np.full(len(hits), np.nan)
-        np.divide(hits, union, out=iou, where=union > 0)
-        return iou
+        return intersection_over_union(self.counts)
 
     def scores(self) -> Scores:
         """The scores of all images so far.
@@ -73,15 +78,28 @@ class ConfusionMatrix:
                 f"{self.labels.ignore_index} (ignored); check the label files"
             )
         iou = self.iou()
+        labelled = self.counts.sum(axis=1)
+        recall = np.diag(self.counts)[labelled > 0] / labelled[labelled > 0]
         return Scores(
             miou=float(np.nanmean(iou)),
             iou={
                 name: None if np.isnan(value) else float(value)
                 for name, value in zip(self.labels.names, iou, strict=True)
             },
-            pixel_accuracy=float(np.trace(self.counts)) / total,
+            accuracy=float(np.trace(self.counts)) / total,
+            mean_accuracy=float(recall.mean()),
+            frequency_weighted=float(np.nansum(iou * labelled) / total),
             images=self.images,
         )
+
+
+def intersection_over_union(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(C,) intersection over union of (C, C) ``counts[label, prediction]``; nan for 0 / 0."""
+    hits = np.diag(counts)
+    union = counts.sum(axis=0) + counts.sum(axis=1) - hits
+    iou = np.full(len(hits), np.nan)
+    np.divide(hits, union, out=iou, where=union > 0)
+    return iou
 
 
 def _refuse_unknown(what: str, counts: NDArray[np.int64], labels: LabelSet) -> None:
@@ -102,7 +120,12 @@ class Scores:
     """Mean over the classes that were labelled or predicted."""
     iou: dict[str, float | None]
     """By class name; None where the class was neither labelled nor predicted."""
-    pixel_accuracy: float
+    accuracy: float
+    """Of pixels: the share of the scored ones that are right."""
+    mean_accuracy: float
+    """Mean over the labelled classes of the share of each one's pixels that are right."""
+    frequency_weighted: float
+    """Mean of the IoU weighted by how many pixels are labelled with the class."""
     images: int
 
     @property
@@ -115,6 +138,8 @@ class Scores:
         return {
             "miou": self.miou,
             "iou": dict(self.iou),
-            "pixel_accuracy": self.pixel_accuracy,
+            "accuracy": self.accuracy,
+            "mean_accuracy": self.mean_accuracy,
+            "frequency_weighted": self.frequency_weighted,
             "images": self.images,
         }

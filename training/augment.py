@@ -33,6 +33,7 @@ def augment(
     labels: NDArray[np.uint8],
     options: AugmentOptions,
     rng: np.random.Generator,
+    frequencies: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """One random view.
 
@@ -41,12 +42,18 @@ def augment(
         labels: (H, W) uint8 train ids.
         options: what to vary and by how much.
         rng: the sample's own generator.
+        frequencies: (C,) share of each class in the data set, for ``options.rare_crops``.
 
     Returns:
         ``(h, w, 3)`` uint8 RGB and ``(h, w)`` uint8 train ids with ``(h, w) == options.crop``;
         outside the source image the picture is black and the labels are 255 (ignored).
     """
-    region = draw_region(labels.shape[:2], options, rng)
+    if options.rotate > 0:
+        image, labels = _rotate(image, labels, float(rng.uniform(-1, 1)) * options.rotate)
+    centre = None
+    if options.rare_crops > 0 and frequencies is not None and rng.random() < options.rare_crops:
+        centre = draw_rare_pixel(labels, frequencies, rng)
+    region = draw_region(labels.shape[:2], options, rng, centre)
     height, width = options.crop
     image = cut(image, region, (0, 0, 0))
     labels = cut(labels, region, IGNORE_INDEX)
@@ -72,20 +79,86 @@ class Region:
     width: int
 
 
-def draw_region(size: tuple[int, ...], options: AugmentOptions, rng: np.random.Generator) -> Region:
-    """The part of a (height, width) image that fills the crop at a random zoom."""
-    low, high = np.log(options.scale)
-    zoom = float(np.exp(rng.uniform(low, high)))
+def draw_region(
+    size: tuple[int, ...],
+    options: AugmentOptions,
+    rng: np.random.Generator,
+    centre: tuple[int, int] | None = None,
+) -> Region:
+    """The part of a (height, width) image that fills the crop at a random zoom.
+
+    It lies anywhere, or around `centre` (row, column) as far as the image reaches.
+    """
+    zoom = _draw_zoom(options, rng)
     height, width = (max(round(side / zoom), 1) for side in options.crop)
+    if centre is not None:
+        top, left = (
+            _start_around(size[0], height, centre[0]),
+            _start_around(size[1], width, centre[1]),
+        )
+        return Region(top, left, height, width)
     return Region(
         _draw_start(size[0], height, rng), _draw_start(size[1], width, rng), height, width
     )
+
+
+def _draw_zoom(options: AugmentOptions, rng: np.random.Generator) -> float:
+    if options.scale_probability < 1 and rng.random() >= options.scale_probability:
+        return 1.0
+    if options.scale_law == "uniform":
+        return float(rng.uniform(*options.scale))
+    low, high = np.log(options.scale)
+    return float(np.exp(rng.uniform(low, high)))
 
 
 def _draw_start(whole: int, part: int, rng: np.random.Generator) -> int:
     """First row or column of `part` in `whole`; negative where the part is the larger."""
     room = whole - part
     return int(rng.integers(min(room, 0), max(room, 0) + 1))
+
+
+def _start_around(whole: int, part: int, centre: int) -> int:
+    """As `_draw_start`, with `centre` in the middle of the part or as near to it as can be."""
+    room = whole - part
+    return min(max(centre - part // 2, min(room, 0)), max(room, 0))
+
+
+def draw_rare_pixel(
+    labels: NDArray[np.uint8], frequencies: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[int, int] | None:
+    """A random pixel of a class of this picture, drawn by inverse frequency in the data set.
+
+    Args:
+        labels: (H, W) uint8 train ids.
+        frequencies: (C,) share of each class.
+        rng: the sample's own generator.
+
+    Returns:
+        (row, column); None if nothing is labelled.
+    """
+    counts = np.bincount(labels.ravel(), minlength=256)[: len(frequencies)]
+    present = np.flatnonzero(counts)
+    if len(present) == 0:
+        return None
+    # A class that the sampled frequencies missed is at most as rare as the rarest known one.
+    rarity = 1 / np.maximum(frequencies[present], frequencies[frequencies > 0].min())
+    chosen = present[np.searchsorted(np.cumsum(rarity / rarity.sum()), rng.random())]
+    places = np.flatnonzero(labels.ravel() == chosen)
+    row, column = divmod(int(places[rng.integers(len(places))]), labels.shape[1])
+    return row, column
+
+
+def _rotate(
+    image: NDArray[np.uint8], labels: NDArray[np.uint8], degrees: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Both about the middle of the picture; what comes in from outside is black and ignored."""
+    height, width = labels.shape
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    turned = cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR)
+    ids = cv2.warpAffine(
+        labels, turn, (width, height), flags=cv2.INTER_NEAREST, borderValue=IGNORE_INDEX
+    )
+    return np.asarray(turned, np.uint8), np.asarray(ids, np.uint8)
 
 
 def cut(
@@ -112,6 +185,8 @@ def photometric(
     """Random colours, blur and noise of an (H, W, 3) uint8 RGB image; labels are untouched."""
     if options.jitter > 0:
         image = _jitter(image, options.jitter, rng)
+    if options.hue > 0:
+        image = _turn_hue(image, float(rng.uniform(-options.hue, options.hue)))
     if rng.random() < options.blur:
         blurred = cv2.GaussianBlur(image, (0, 0), sigmaX=float(rng.uniform(0.3, 1.2)))
         image = np.asarray(blurred, np.uint8)
@@ -134,3 +209,11 @@ def _jitter(
     coloured = cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8)[None])  # (1, 256, 3)
     grey = cv2.cvtColor(cv2.cvtColor(coloured, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return np.asarray(cv2.addWeighted(coloured, saturation, grey, 1 - saturation, 0), np.uint8)
+
+
+def _turn_hue(image: NDArray[np.uint8], turn: float) -> NDArray[np.uint8]:
+    """An RGB image with its hues moved by `turn` of the colour circle."""
+    table = (np.arange(256) + round(turn * 256)) % 256
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)  # hue in 256 steps
+    hsv[:, :, 0] = table.astype(np.uint8)[hsv[:, :, 0]]
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), np.uint8)

@@ -1,52 +1,108 @@
 """mIoU of a network on a data set, at the labels' own resolution.
 
-A predictor turns a picture into a mask; `evaluate` is the same for all of them: the picture is
-scaled to the network's input as the runtime does, the prediction is mapped back to the labels, and
-one confusion matrix counts everything.
+A predictor turns a picture into a mask of the same size (`training.predictors`); everything else is
+the same for all of them: one confusion matrix counts every pixel, and observers may look at each
+image as it passes. Nothing of an image is kept, so memory does not grow with their number.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-import cv2
-import numpy as np
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from edge_runtime.errors import OptionError
-from edge_runtime.geometry import FrameGeometry
 from edge_runtime.metrics import ConfusionMatrix, Scores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+    from concurrent.futures import Future
+
+    import numpy as np
     from numpy.typing import NDArray
 
-    from edge_runtime.artifacts import ResizeMode
     from edge_runtime.labels import LabelSet
     from training.datasets import Dataset
+    from training.pairs import Sample
+
+READERS = 2
+"""Threads that read images ahead: decoding lets go of the interpreter."""
+_AHEAD = 4
 
 
 class Predictor(Protocol):
-    """Turns a picture at network size into a mask at the picture's original size."""
+    """Turns a picture into a mask of its size."""
 
-    input_size: tuple[int, int]
-    """(height, width) of the network input."""
-    resize: ResizeMode
     labels: LabelSet
 
-    def predict(self, frame: NDArray[np.uint8], geometry: FrameGeometry) -> NDArray[np.uint8]:
+    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Mask of one picture.
 
         Args:
-            frame: (height, width, 3) uint8 RGB of `input_size`.
-            geometry: where the original picture lies in it.
+            image: (H, W, 3) uint8 RGB of any size.
 
         Returns:
-            (H, W) uint8 train ids at ``geometry.frame``.
+            (H, W) uint8 train ids.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One image as it passes: an observer may look at it, and must copy what it wants to keep."""
+
+    index: int
+    """In the data set."""
+    name: str
+    """Of the image; its number if the data set has no names."""
+    sample: Sample
+    prediction: NDArray[np.uint8]
+    """(H, W) uint8 train ids."""
+    counts: NDArray[np.int64]
+    """(C, C) int64 of this image, ``counts[label, prediction]``."""
+
+
+if TYPE_CHECKING:
+    Observer = Callable[[Scored], None]
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A data set whose images have names."""
+
+    def image_name(self, index: int) -> str:
+        """The image's path relative to the data set's folder."""
         ...
 
 
 def evaluate(predictor: Predictor, dataset: Dataset) -> Scores:
     """Score a predictor on all images of a data set.
+
+    Raises:
+        OptionError: the network's classes are not the data set's.
+        SourceError: an image or label cannot be read.
+    """
+    return confusion(predictor, dataset).scores()
+
+
+def confusion(
+    predictor: Predictor,
+    dataset: Dataset,
+    *,
+    indices: Sequence[int] | None = None,
+    observers: Sequence[Observer] = (),
+    readers: int = READERS,
+) -> ConfusionMatrix:
+    """The confusion matrix of a predictor on a data set, image by image.
+
+    Args:
+        predictor: what is scored.
+        dataset: labelled images.
+        indices: which of them, such as one process's share; None takes all.
+        observers: called with each image in turn.
+        readers: threads reading ahead; 0 reads in this one. It does not change the result.
 
     Raises:
         OptionError: the network's classes are not the data set's.
@@ -59,32 +115,43 @@ def evaluate(predictor: Predictor, dataset: Dataset) -> Scores:
             "choose data with the network's classes"
         )
     matrix = ConfusionMatrix(dataset.labels)
-    for index in range(len(dataset)):
-        sample = dataset.read(0, index)
-        height, width = sample.labels.shape
-        geometry = FrameGeometry((height, width), predictor.input_size, predictor.resize)
-        frame = place(sample.image, geometry)
-        matrix.update(sample.labels, predictor.predict(frame, geometry))
-    return matrix.scores()
+    wanted = range(len(dataset)) if indices is None else indices
+    with closing(read_ahead(dataset, wanted, readers)) as samples:
+        for index, sample in samples:
+            prediction = predictor.predict(sample.image)
+            counts = matrix.update(sample.labels, prediction)
+            scored = Scored(index, image_name(dataset, index), sample, prediction, counts)
+            for observe in observers:
+                observe(scored)
+    return matrix
 
 
-def place(image: NDArray[np.uint8], geometry: FrameGeometry) -> NDArray[np.uint8]:
-    """A picture scaled into the network input; black where letterboxing leaves room.
+def image_name(dataset: Dataset, index: int) -> str:
+    """The name of an image, or its number in a data set without names."""
+    return dataset.image_name(index) if isinstance(dataset, Named) else str(index)
 
-    Args:
-        image: (H, W, 3) uint8, (H, W) being ``geometry.frame``.
-        geometry: where it goes.
 
-    Returns:
-        (height, width, 3) uint8 of ``geometry.network``.
+def read_ahead(
+    dataset: Dataset, indices: Iterable[int], readers: int
+) -> Generator[tuple[int, Sample], None, None]:
+    """Indices and their samples in the given order, a few of them read ahead by threads.
+
+    Raises:
+        SourceError: an image or label cannot be read; those before it have been yielded.
     """
-    top, left, height, width = geometry.content
-    if image.shape[:2] != (height, width):
-        shrinking = image.shape[0] >= height and image.shape[1] >= width
-        method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-        image = np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
-    if (height, width) == geometry.network:
-        return image
-    frame = np.zeros((*geometry.network, 3), np.uint8)
-    frame[top : top + height, left : left + width] = image
-    return frame
+    if readers == 0:
+        yield from ((index, dataset.read(0, index)) for index in indices)
+        return
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="reader")
+    waiting: deque[tuple[int, Future[Sample]]] = deque()
+    try:
+        for index in indices:
+            waiting.append((index, pool.submit(dataset.read, 0, index)))
+            if len(waiting) >= _AHEAD:
+                number, future = waiting.popleft()
+                yield number, future.result()
+        while waiting:
+            number, future = waiting.popleft()
+            yield number, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -3,124 +3,244 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from edge_runtime.artifacts import Metric
-from edge_runtime.errors import OptionError
+from edge_runtime.errors import ArtifactError, OptionError
+from edge_runtime.zoo import resolve_model
 from training.checkpoint import load_encoder_weights, save_checkpoint
+from training.datacheck import guard
 from training.datasets import open_dataset
+from training.distill import open_teacher
+from training.distributed import processes
 from training.model.config import check_size
 from training.model.hyperseg import HyperSeg
 from training.options import TrainOptions
+from training.pairs import PairFolder
 from training.presets import preset, variant
-from training.state import STATE_FILE, load_state
-from training.train import Outcome, Setup, prepare_torch, train
+from training.recipes import recipe
+from training.run import prepare_torch
+from training.setup import Setup
+from training.state import holds_run, load_state
+from training.train import Outcome, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Literal
 
     from torch import Tensor
 
     from edge_runtime.metrics import Scores
     from training.datasets import Dataset
+    from training.distributed import Ranks
     from training.model.config import HyperSegConfig
+    from training.pairs import Split
+    from training.problems import Problem
+    from training.progress import Progress
+
+    Mode = Literal["new", "resume", "auto"]
 
 
-def start(
+@dataclass(frozen=True)
+class Display:
+    """Where a run shows how it goes."""
+
+    report: Callable[[str], None]
+    """Takes what is worth a line."""
+    watch: Callable[[Progress], None] | None = None
+    """Called after every step; without it some steps are reported as lines."""
+
+
+def run(
     values: Mapping[str, Any],
     folder: Path,
     *,
+    mode: Mode = "new",
     epochs: float | None = None,
-    report: Callable[[str], None],
+    display: Display,
 ) -> Outcome:
-    """Begin a run in a folder that holds none yet.
+    """Begin or continue a run, alone or as one of the processes that ``torchrun`` has started.
 
     Args:
-        values: of `TrainOptions`, flat.
+        values: of `TrainOptions`, flat, as far as the user gave them. A new run takes the others
+            from the preset's recipe, a resumed one from its beginning.
         folder: of the run; made if it does not exist.
+        mode: ``new`` refuses a folder with a run, ``resume`` one without; ``auto`` continues where
+            there is a usable state and else begins.
         epochs: length of the schedule instead of ``values["steps"]``.
-        report: takes progress lines.
+        display: what the main process shows.
 
     Raises:
-        OptionError: the folder already holds a run, or see `train`.
+        ArtifactError: there is nothing usable to resume.
+        OptionError: the folder already holds a run, a value contradicts the run's beginning, or
+            see `train`.
+        RankError: another process of the training has ended.
     """
-    if (folder / STATE_FILE).exists():
-        raise OptionError(
-            f"{folder} already holds a run; continue it with --resume, or choose another folder"
-        )
-    options = TrainOptions.from_values(values)
-    if epochs is not None:
-        length = len(open_dataset(options.data, "train"))
-        steps = max(math.ceil(epochs * length / options.batch), 1)
-        options = TrainOptions.from_values({**values, "steps": steps})
+    with processes(values.get("device", "auto")) as ranks:
+        if not ranks.main:
+            display = Display(_say_nothing)
+        stored = ranks.from_main(lambda: _stored_options(folder, mode, display.report))
+        base = recipe(values["preset"]) if stored is None else stored
+        options = TrainOptions.from_values({**base, **values})
+        ranks.from_main(lambda: _check_data(options))
+        if epochs is not None:
+            length = len(_open(options, "train"))
+            steps = max(math.ceil(epochs * length / options.batch), 1)
+            options = TrainOptions.from_values({**base, **values, "steps": steps})
+        ranks.share(options.batch, options.accumulate)
+        return _run(options, folder, ranks, display, resume=stored is not None)
+
+
+def _say_nothing(line: str) -> None:
+    """Reports of all but the main process."""
+
+
+def _stored_options(
+    folder: Path, mode: Mode, report: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """The options of the run to continue; None for a new run, whose folder is then made."""
+    if mode == "resume":
+        return load_state(folder).options
+    if holds_run(folder):
+        if mode == "new":
+            raise OptionError(
+                f"{folder} already holds a run; continue it with --resume, or choose another folder"
+            )
+        try:
+            return load_state(folder).options
+        except ArtifactError as error:
+            report(f"no state to continue: {error}; beginning anew")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(f"cannot make run folder {folder}: {error.strerror}") from error
-    return _run(options, folder, resume=False, report=report)
+    return None
 
 
-def resume(values: Mapping[str, Any], folder: Path, *, report: Callable[[str], None]) -> Outcome:
-    """Continue the run in a folder; `values` are only those the user gave this time.
+def _check_data(options: TrainOptions) -> None:
+    """No wrong id, missing file or shared image reaches the network."""
+    splits: tuple[Split, ...] = (options.train_split, "val")
+    guard(options.data, splits, skip_unreadable=options.skip_unreadable)
 
-    Raises:
-        ArtifactError: the folder holds no usable state.
-        OptionError: a value contradicts the run's beginning.
-    """
-    options = TrainOptions.from_values({**load_state(folder).options, **values})
-    return _run(options, folder, resume=True, report=report)
+
+def _open(options: TrainOptions, split: Literal["train", "val"]) -> Dataset:
+    """The data to train on or to validate on."""
+    part = options.train_split if split == "train" else split
+    return open_dataset(options.data, part, skip_unreadable=options.skip_unreadable)
+
+
+def _skipped(dataset: Dataset) -> tuple[Problem, ...]:
+    return dataset.skipped if isinstance(dataset, PairFolder) else ()
 
 
 def _run(
-    options: TrainOptions, folder: Path, *, resume: bool, report: Callable[[str], None]
+    options: TrainOptions, folder: Path, ranks: Ranks, display: Display, *, resume: bool
 ) -> Outcome:
+    report = display.report
     # Before torch's first parallel work: its threads inherit the flushing of denormals when they
     # are started, and with denormals in them training from scratch is 7 times slower.
-    prepare_torch(options)
-    train_set, val_set = open_dataset(options.data, "train"), open_dataset(options.data, "val")
+    device = prepare_torch(options)
+    train_set, val_set = _open(options, "train"), _open(options, "val")
+    for problem in (*_skipped(train_set), *_skipped(val_set)):
+        report(f"left out: {problem.message}")
     config = _configure(options, train_set, report)
-    torch.manual_seed(options.seed)
-    net = HyperSeg(config)
-    if options.encoder_weights is not None and not resume:
-        unused = load_encoder_weights(net, options.encoder_weights)
-        report(f"encoder weights loaded; not used: {', '.join(unused) or 'none'}")
-
-    def save_weights(
-        path: Path, weights: Mapping[str, Tensor], step: int, scores: Scores | None
-    ) -> None:
-        metrics = [] if scores is None else [Metric("miou", scores.miou, val_set.name)]
-        save_checkpoint(
-            path,
-            net,
-            name=f"{options.preset}-{train_set.labels.name}",
-            preset=options.preset,
-            labels=train_set.labels,
-            options={**_public(options), "data": train_set.name, "step": step, "size": list(size)},
-            metrics=metrics,
-            license=train_set.license,
-            state=weights,
-        )
-
     size = options.size or _size_for(config, val_set)
     check_size(config, *size)
-    setup = Setup(train_set, val_set, folder, size, config.mean, config.std, save_weights, report)
-    report(
-        f"training {options.preset} on {train_set.name} ({len(train_set)} images) for "
-        f"{options.steps} steps of {options.batch}; validating on {val_set.name} "
-        f"({len(val_set)}) at {size[0]}x{size[1]}"
-    )
-    return train(net, setup, options, resume=resume)
+    torch.manual_seed(options.seed)
+    net = HyperSeg(config)
+    if not resume:
+        _fill_encoder(net, options, report)
+    with ExitStack() as stack:
+        teacher = None
+        if options.teacher is not None:
+            teacher = stack.enter_context(
+                open_teacher(
+                    resolve_model(options.teacher),
+                    train_set.labels,
+                    device=device,
+                    bf16=options.precision == "bf16",
+                    threads=options.threads,
+                )
+            )
+        setup = Setup(
+            train_set,
+            val_set,
+            folder,
+            size,
+            config.mean,
+            config.std,
+            _WeightsFile(net, options, train_set, val_set, size),
+            report,
+            watch=display.watch,
+            ranks=ranks,
+            teacher=teacher,
+        )
+        report(
+            f"training {options.preset} on {train_set.name} ({len(train_set)} images) for "
+            f"{options.steps} steps of {options.batch}; validating on {val_set.name} "
+            f"({len(val_set)}) at {size[0]}x{size[1]}"
+        )
+        return train(net, setup, options, resume=resume)
+
+
+def _fill_encoder(net: HyperSeg, options: TrainOptions, report: Callable[[str], None]) -> None:
+    if options.encoder_weights is None:
+        report("the encoder starts from random weights; --encoder-weights gives it trained ones")
+        return
+    unused = load_encoder_weights(net, options.encoder_weights)
+    report(f"encoder weights loaded; not used: {', '.join(unused) or 'none'}")
+
+
+@dataclass(frozen=True)
+class _WeightsFile:
+    """Writes a run's weights as checkpoints."""
+
+    net: HyperSeg
+    options: TrainOptions
+    train_set: Dataset
+    val_set: Dataset
+    size: tuple[int, int]
+
+    def __call__(
+        self, path: Path, weights: Mapping[str, Tensor], step: int, scores: Scores | None
+    ) -> None:
+        """See `training.setup.SaveWeights`."""
+        options, labels = self.options, self.train_set.labels
+        measured_on = self.val_set.name
+        if options.train_split == "trainval":
+            measured_on += ", which was trained on"
+        metrics = [] if scores is None else [Metric("miou", scores.miou, measured_on)]
+        about = {"data": self.train_set.name, "step": step, "size": list(self.size)}
+        try:
+            save_checkpoint(
+                path,
+                self.net,
+                name=f"{options.preset}-{labels.name}",
+                preset=options.preset,
+                labels=labels,
+                options={**_public(options), **about},
+                metrics=metrics,
+                license=self.train_set.license,
+                state=weights,
+            )
+        except SafetensorError as error:  # its own writer does not raise OSError
+            raise OptionError(
+                f"cannot write {path}: {error}; is the disk full? The file before is kept"
+            ) from error
 
 
 def _public(options: TrainOptions) -> dict[str, Any]:
     """The options without the folders of this machine, which are nobody else's business."""
-    weights = options.encoder_weights
+    places = {"encoder_weights": options.encoder_weights, "teacher": options.teacher}
     return {
         **options.lineage(),
-        "encoder_weights": None if weights is None else Path(weights).name,
+        **{name: None if place is None else Path(place).name for name, place in places.items()},
     }
 
 

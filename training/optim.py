@@ -15,14 +15,22 @@ if TYPE_CHECKING:
 ENCODER_PREFIX = "backbone."
 
 
-def make_optimizer(net: nn.Module, options: TrainOptions) -> torch.optim.AdamW:
-    """AdamW over up to four groups: encoder or not, decayed or not.
+def make_optimizer(
+    net: nn.Module, options: TrainOptions, auxiliary: nn.Module | None = None
+) -> torch.optim.Optimizer:
+    """The optimiser of the options over up to four groups: encoder or not, decayed or not.
 
     Each group has ``lr_scale``, its learning rate relative to the schedule's. Only tensors of two
     or more dimensions (convolution and linear weights) decay.
+
+    Args:
+        net: parameters named ``backbone.*`` are the encoder's.
+        options: the recipe.
+        auxiliary: a head that is trained along with it.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in net.named_parameters():
+    extra = [] if auxiliary is None else auxiliary.named_parameters("auxiliary")
+    for name, parameter in (*net.named_parameters(), *extra):
         key = (name.startswith(ENCODER_PREFIX), parameter.ndim > 1)
         groups.setdefault(key, []).append(parameter)
     described: list[dict[str, Any]] = [
@@ -33,7 +41,13 @@ def make_optimizer(net: nn.Module, options: TrainOptions) -> torch.optim.AdamW:
         }
         for (encoder, decays), parameters in groups.items()
     ]
-    return torch.optim.AdamW(described, lr=options.lr, fused=True)
+    if options.optimizer == "sgd":
+        momentum = options.betas[0]
+        return torch.optim.SGD(
+            described, lr=options.lr, momentum=momentum, nesterov=momentum > 0, fused=True
+        )
+    kind = torch.optim.Adam if options.optimizer == "adam" else torch.optim.AdamW
+    return kind(described, lr=options.lr, betas=options.betas, fused=True)
 
 
 def learning_rate(options: TrainOptions, step: int) -> float:
@@ -43,7 +57,9 @@ def learning_rate(options: TrainOptions, step: int) -> float:
     """
     if step < options.warmup_steps:
         return options.lr * (step + 1) / (options.warmup_steps + 1)
-    remaining = 1 - (step - options.warmup_steps) / (options.steps - options.warmup_steps)
+    step -= step % options.lr_hold
+    done = max(step - options.warmup_steps, 0)
+    remaining = 1 - done / (options.steps - options.warmup_steps)
     if options.schedule == "poly":
         return options.lr * float(remaining**options.poly_power)
     return options.lr * 0.5 * (1 - math.cos(math.pi * remaining))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.artifacts import write_text_atomic
+from edge_runtime.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LOG_FILE = "log.jsonl"
@@ -17,12 +20,24 @@ class RunLog:
     """Appends records to ``log.jsonl``; each is on disk as soon as it is written.
 
     Args:
-        folder: of the run.
+        folder: of the run; None keeps no log.
         step: the run's finished steps; later records, of a part that was lost, are dropped.
+        also: called with the kind, step and values of each record.
+
+    Raises:
+        OptionError: the folder is not writable.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
-        self._path = folder / LOG_FILE
+    def __init__(
+        self,
+        folder: Path | None,
+        step: int,
+        also: Callable[[str, int, dict[str, Any]], None] | None = None,
+    ) -> None:
+        self._path = None if folder is None else folder / LOG_FILE
+        self._also = also
+        if self._path is None:
+            return
         kept = []
         if step > 0 and self._path.is_file():
             for line in self._path.read_text(encoding="utf-8").splitlines():
@@ -32,10 +47,48 @@ class RunLog:
         write_text_atomic(self._path, "".join(kept))
 
     def append(self, kind: str, step: int, **values: Any) -> None:
-        """Add one record."""
+        """Add one record.
+
+        Raises:
+            OptionError: the folder is gone or the disk is full.
+        """
+        if self._path is None:
+            return
         line = json.dumps({"kind": kind, "step": step, **values})
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        except OSError as error:
+            raise OptionError(
+                f"cannot write {self._path}: {error.strerror}; the state saved last is still good"
+            ) from error
+        if self._also is not None:
+            self._also(kind, step, values)
+
+
+@contextmanager
+def open_log(folder: Path | None, step: int, *, tensorboard: bool = False) -> Iterator[RunLog]:
+    """The log of a run, with TensorBoard's curves beside it if asked for.
+
+    Args:
+        folder: of the run; None keeps no log.
+        step: the run's finished steps.
+        tensorboard: also write the curves.
+
+    Raises:
+        ModuleNotFoundError: TensorBoard's writer is not installed.
+        OptionError: the folder is not writable.
+    """
+    if folder is None or not tensorboard:
+        yield RunLog(folder, step)
+        return
+    from training.tensorboard import Curves
+
+    curves = Curves(folder, step)
+    try:
+        yield RunLog(folder, step, curves.add)
+    finally:
+        curves.close()
 
 
 def _parse(line: str) -> dict[str, Any] | None:

@@ -1,23 +1,29 @@
 """The state of a training run between two steps, from which `--resume` continues exactly.
 
 It is kept apart from the weights: nobody deploys it. The file is written by `torch.save` and read
-with ``weights_only=True``, so it holds tensors and plain values and runs no code.
+with ``weights_only=True``, so it holds tensors and plain values and runs no code. The state before
+the newest is kept too, should a failing disk damage one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import shutil
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from edge_runtime.artifacts import atomic_file, check_readable
 from edge_runtime.errors import ArtifactError, OptionError
+from training.options import TrainOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 STATE_FILE = "state.pt"
+PREVIOUS_FILE = "state.previous.pt"
 _FORMAT_VERSION = 1
 
 
@@ -38,7 +44,11 @@ class RunState:
     averaged: dict[str, Any]
     optimizer: dict[str, Any]
     rng: dict[str, torch.Tensor]
-    """State of torch's generators, by device."""
+    """State of torch's generators, by device; those of process n > 0 as ``<device>:n``."""
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """Of the loss, for fp16; else empty."""
+    auxiliary: dict[str, Any] = field(default_factory=dict)
+    """Weights of the auxiliary head; empty without one."""
 
 
 def rng_state() -> dict[str, torch.Tensor]:
@@ -49,33 +59,105 @@ def rng_state() -> dict[str, torch.Tensor]:
     return state
 
 
-def restore_rng(state: dict[str, torch.Tensor]) -> None:
-    """Undo whatever was drawn since `rng_state`."""
-    torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+def join_rng(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The `rng_state` of all processes as one, for `RunState`."""
+    return {
+        name if rank == 0 else f"{name}:{rank}": value
+        for rank, state in enumerate(states)
+        for name, value in state.items()
+    }
+
+
+def restore_rng(state: dict[str, torch.Tensor], rank: int = 0) -> None:
+    """Undo whatever was drawn since `rng_state`; a process that did not exist then keeps its own.
+
+    Args:
+        state: as `join_rng` made it.
+        rank: of this process.
+    """
+    suffix = f":{rank}" if rank else ""
+    if f"cpu{suffix}" in state:
+        torch.set_rng_state(state[f"cpu{suffix}"])
+    if f"cuda{suffix}" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state[f"cuda{suffix}"])
 
 
 def save_state(folder: Path, state: RunState) -> None:
-    """Write the state file; a kill while writing leaves the previous one."""
-    with atomic_file(folder / STATE_FILE) as part:
-        torch.save({"format_version": _FORMAT_VERSION, **vars(state)}, part)
-
-
-def load_state(folder: Path) -> RunState:
-    """Read the state file.
+    """Write the state file; a kill or a full disk while writing leaves the previous one.
 
     Raises:
-        ArtifactError: it is missing, damaged, or of another version.
+        OptionError: the folder is gone or not writable, or the disk is full.
     """
     path = folder / STATE_FILE
+    with atomic_file(path) as part:
+        try:
+            torch.save({"format_version": _FORMAT_VERSION, **vars(state)}, part)
+        except RuntimeError as error:  # torch's own writer does not raise OSError
+            raise OptionError(
+                f"cannot write {path}: {error}; is the disk full? The state before is kept"
+            ) from error
+        if path.exists():
+            _keep(path, folder / PREVIOUS_FILE)
+
+
+def _keep(path: Path, target: Path) -> None:
+    """Let `target` be the file that `path` is now, whatever becomes of `path`."""
+    aside = target.with_name(f".{target.name}.part")
+    aside.unlink(missing_ok=True)
+    try:
+        os.link(path, aside)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, aside)
+    aside.replace(target)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process was writing when it died."""
+    for path in folder.glob(".*"):
+        if path.is_dir() and ".safetensors." in path.name:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file() and path.suffix == ".part":
+            path.unlink(missing_ok=True)
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether the folder has a state, usable or not."""
+    return any((folder / name).exists() for name in (STATE_FILE, PREVIOUS_FILE))
+
+
+def load_state(folder: Path, report: Callable[[str], None] | None = None) -> RunState:
+    """Read the newest usable state.
+
+    Args:
+        folder: of the run.
+        report: told when the newest file is damaged and the one before is taken.
+
+    Raises:
+        ArtifactError: there is none, or each is damaged or of another version.
+    """
+    try:
+        return _read(folder / STATE_FILE)
+    except ArtifactError as error:
+        try:
+            state = _read(folder / PREVIOUS_FILE)
+        except ArtifactError:
+            raise error from None
+        if report is not None:
+            report(f"{error}; taking the state before it, of step {state.step}")
+        return state
+
+
+def _read(path: Path) -> RunState:
     if not path.is_file():
-        raise ArtifactError(f"{folder} has no {STATE_FILE} to resume; start it without --resume")
+        raise ArtifactError(
+            f"{path.parent} has no {path.name} to resume; start it without --resume"
+        )
     check_readable(path)
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 (our own state, no code in it)
     except Exception as error:  # torch raises a dozen kinds for a damaged file
-        raise ArtifactError(f"{path} cannot be read: {error}; start a new run") from error
+        reason = str(error).splitlines()[0]
+        raise ArtifactError(f"{path} cannot be read: {reason}; start a new run") from error
     version = values.pop("format_version", None) if isinstance(values, dict) else None
     if version != _FORMAT_VERSION:
         raise ArtifactError(
@@ -90,10 +172,12 @@ def check_same_run(state: RunState, lineage: dict[str, Any]) -> None:
     Raises:
         OptionError: naming what differs.
     """
+    # An earlier version had fewer options; what it did is what their defaults do.
+    before = TrainOptions.from_values(state.options).lineage()
     changed = [
-        f"{name} was {state.options.get(name)!r}, now {value!r}"
+        f"{name} was {before[name]!r}, now {value!r}"
         for name, value in lineage.items()
-        if state.options.get(name) != value
+        if before[name] != value
     ]
     if changed:
         raise OptionError(

@@ -35,7 +35,9 @@ def test_scores_worked_out_by_hand():
     assert matrix.counts.dtype == np.int64
     assert scores.iou == {"a": pytest.approx(2 / 3), "b": pytest.approx(1 / 3), "c": 0.0}
     assert scores.miou == pytest.approx((2 / 3 + 1 / 3 + 0) / 3)
-    assert scores.pixel_accuracy == pytest.approx(3 / 5)
+    assert scores.accuracy == pytest.approx(3 / 5)
+    assert scores.mean_accuracy == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert scores.frequency_weighted == pytest.approx((3 * 2 / 3 + 1 / 3 + 0) / 5)
     assert scores.images == 1
     assert scores.absent == ()
 

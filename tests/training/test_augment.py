@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import OptionError
-from training.augment import augment, draw_region, photometric, sample_generator
+from training.augment import (
+    augment,
+    draw_rare_pixel,
+    draw_region,
+    photometric,
+    sample_generator,
+)
 from training.options import AugmentOptions
 
 GEOMETRY_ONLY = AugmentOptions(crop=(40, 56), scale=(0.5, 2.0), jitter=0, blur=0, noise=0)
@@ -125,3 +131,90 @@ def test_photometric_off_returns_the_picture():
 def test_options_refuse_what_cannot_work(field, value, message):
     with pytest.raises(OptionError, match=message):
         AugmentOptions(**{field: value})
+
+
+def test_rotation_keeps_image_and_labels_aligned():
+    image, labels = blocks(90, 120)
+    options = replace(GEOMETRY_ONLY, scale=(1.0, 1.0), rotate=30.0)
+    turned = 0
+    for seed in range(20):
+        view, ids = augment(image, labels, options, np.random.default_rng(seed))
+
+        same = (np.abs(view.astype(int) - COLOURS[ids]).max(axis=2) < 30).mean()
+        assert same > 0.75, f"seed {seed}"
+        turned += bool((ids[:, 1:] != ids[:, :-1]).any(axis=0).mean() > 0.5)
+    assert turned > 10  # upright blocks have borders in one column of twelve only
+
+
+def test_zoom_follows_its_law_and_probability():
+    uniform = replace(GEOMETRY_ONLY, scale_law="uniform", scale=(0.25, 2.0))
+    rare = replace(uniform, scale_probability=0.25)
+    rng = np.random.default_rng(0)
+
+    zooms = np.array([40 / draw_region((400, 400), uniform, rng).height for _ in range(2000)])
+    kept = np.array([draw_region((400, 400), rare, rng).height == 40 for _ in range(2000)])
+
+    assert zooms.min() < 0.3
+    assert zooms.mean() == pytest.approx(1.125, abs=0.05)  # on a log scale it would be 0.84
+    assert kept.mean() == pytest.approx(0.75, abs=0.05)
+
+
+def test_hue_turns_colours_and_leaves_grey():
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:4] = 128
+    image[4:, :, 0] = 200  # red
+
+    options = replace(GEOMETRY_ONLY, hue=0.5)
+    views = [photometric(image, options, np.random.default_rng(seed)) for seed in range(8)]
+
+    assert all((view[:4] == 128).all() for view in views)
+    assert len({tuple(view[5, 0]) for view in views}) == 8
+    assert all(view[4:].max() == 200 for view in views)
+
+
+def test_rare_class_is_in_the_middle_of_its_crop():
+    # given: one small patch of class 3, which is rare in the data set
+    labels = np.zeros((200, 300), np.uint8)
+    labels[100:104, 150:154] = 3
+    image = COLOURS[labels]
+    frequencies = np.array([0.9, 0.05, 0.049, 0.001])
+    options = replace(GEOMETRY_ONLY, scale=(1.0, 1.0), flip=0.0, rare_crops=1.0)
+
+    found = [
+        augment(image, labels, options, np.random.default_rng(seed), frequencies)[1][18:23, 26:31]
+        for seed in range(40)
+    ]
+
+    share = np.mean([(ids == 3).any() for ids in found])
+    assert share > 0.9  # of the two classes here, 3 is drawn 900 times in 901
+
+
+def test_rare_crop_stays_inside_the_picture():
+    labels = np.zeros((90, 120), np.uint8)
+    labels[0, 0] = 1
+    region = draw_region(labels.shape, GEOMETRY_ONLY, np.random.default_rng(0), centre=(0, 0))
+
+    assert (region.top, region.left) == (0, 0)
+    assert draw_rare_pixel(labels, np.array([1.0, 0.0]), np.random.default_rng(0)) is not None
+
+
+def test_rare_pixel_is_drawn_by_inverse_frequency_and_from_labelled_pixels_only():
+    labels = np.full((20, 20), 255, np.uint8)
+    assert draw_rare_pixel(labels, np.array([0.5, 0.5]), np.random.default_rng(0)) is None
+
+    labels[:, :10], labels[:, 10:18] = 0, 1
+    rng = np.random.default_rng(1)
+    frequencies = np.array([0.75, 0.25])
+    drawn = [labels[draw_rare_pixel(labels, frequencies, rng)] for _ in range(2000)]
+    assert np.mean(np.array(drawn) == 1) == pytest.approx(0.75, abs=0.05)
+
+
+def test_rare_crops_change_nothing_when_they_are_off():
+    image, labels = blocks(90, 120)
+    frequencies = np.full(5, 0.2)
+
+    off = augment(image, labels, GEOMETRY_ONLY, np.random.default_rng(3), frequencies)
+    unknown = augment(image, labels, GEOMETRY_ONLY, np.random.default_rng(3))
+
+    np.testing.assert_array_equal(off[0], unknown[0])
+    np.testing.assert_array_equal(off[1], unknown[1])

@@ -134,6 +134,36 @@ def test_copy_under_another_name_in_two_splits_is_refused(camvid):
             open_dataset(f"camvid:{camvid}", split)
 
 
+def test_trainval_is_train_followed_by_val(camvid):
+    dataset = open_dataset(f"camvid:{camvid}", "trainval")
+
+    assert len(dataset) == 2
+    assert dataset.name == "camvid-11 trainval"
+    assert [dataset.image_name(i) for i in (0, 1)] == [
+        "train/frame_train.png",
+        "val/frame_val.png",
+    ]
+    assert [dataset.read(0, i).image[0, 0, 0] for i in (0, 1)] == [90, 91]
+
+
+def test_trainval_may_share_images_with_val_but_never_with_test(camvid):
+    assert len(open_dataset(f"camvid:{camvid}", "val")) == 1  # for monitoring, beside trainval
+
+    (camvid / "test/frame_test.png").write_bytes((camvid / "val/frame_val.png").read_bytes())
+
+    with pytest.raises(SourceError, match="'trainval' is also in split 'test'"):
+        open_dataset(f"camvid:{camvid}", "trainval")
+
+
+def test_streets_of_trainval_are_those_of_its_parts():
+    both, val = Street("trainval", (48, 64)), Street("val", (48, 64))
+    first = len(both) - len(val)
+
+    assert first == len(Street("train", (48, 64)))
+    np.testing.assert_array_equal(both.read(3, first).image, val.read(0, 0).image)
+    assert (both.read(0, 0).image != both.read(1, 0).image).any()
+
+
 @pytest.mark.parametrize("spec", ["camvid:", "nuscenes:/data", "street:big", "camvid"])
 def test_unknown_specification_is_refused(spec):
     with pytest.raises(OptionError, match="is not understood; expected"):

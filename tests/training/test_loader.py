@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pytest
 
 from edge_runtime.errors import SourceError
-from training.loader import batches, load_batch, sample_position
+from training.distributed import Ranks
+from training.loader import Feed, batches, sample_position
 
 
 def test_every_epoch_has_every_sample_once_in_another_order():
@@ -22,13 +25,14 @@ def test_every_epoch_has_every_sample_once_in_another_order():
 def test_batches_come_in_order_from_any_first_step(toy, workers):
     dataset, options = toy.ToyDataset("train"), toy.options(workers=workers)
 
-    found = list(batches(dataset, options, first_step=3))
+    feed = Feed(dataset, options)
+    found = list(batches(feed, first_step=3))
 
     assert len(found) == 5
     for step, batch in enumerate(found, 3):
         assert batch.images.shape == (4, 16, 24, 3)
-        np.testing.assert_array_equal(batch.images, load_batch(dataset, options, step).images)
-        np.testing.assert_array_equal(batch.labels, load_batch(dataset, options, step).labels)
+        np.testing.assert_array_equal(batch.images, feed.load(step).images)
+        np.testing.assert_array_equal(batch.labels, feed.load(step).labels)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -38,4 +42,21 @@ def test_error_of_a_worker_reaches_the_loop(toy, workers):
             raise SourceError("broken.png cannot be read")
 
     with pytest.raises(SourceError, match=r"broken\.png cannot"):
-        next(batches(Broken("train"), toy.options(workers=workers), first_step=0))
+        next(batches(Feed(Broken("train"), toy.options(workers=workers)), first_step=0))
+
+
+@pytest.mark.parametrize(("size", "parts"), [(2, 1), (4, 1), (2, 2), (3, 2)])
+def test_processes_share_the_samples_of_one_part_by_part(toy, size, parts):
+    dataset, options = toy.ToyDataset("train"), toy.options(batch=12, accumulate=parts)
+    alone = Feed(dataset, options).positions(5)
+
+    shares = [Feed(dataset, options, ranks=Ranks(rank, size)).positions(5) for rank in range(size)]
+
+    assert alone == list(range(60, 72))
+    assert sorted(chain.from_iterable(shares)) == alone
+    for part in range(parts):  # the same images pass through the network together
+        length = 12 // size // parts
+        together = chain.from_iterable(
+            share[part * length : (part + 1) * length] for share in shares
+        )
+        assert sorted(together) == alone[part * 12 // parts : (part + 1) * 12 // parts]

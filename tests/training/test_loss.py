@@ -8,7 +8,12 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.loss import bootstrapped_cross_entropy, cross_entropy, make_loss
+from training.loss import (
+    bootstrapped_cross_entropy,
+    cross_entropy,
+    make_loss,
+    ohem_cross_entropy,
+)
 from training.options import TrainOptions
 
 
@@ -74,7 +79,7 @@ def test_cross_entropy_equals_torch(weight):
     assert cross_entropy(logits, labels, weight) == pytest.approx(expected.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["ce", "bootstrapped"])
+@pytest.mark.parametrize("name", ["ce", "bootstrapped", "ohem"])
 def test_only_ignored_pixels_give_zero_loss_and_zero_gradient(name):
     logits = torch.randn(1, 4, 6, 6, requires_grad=True)
     loss = make_loss(TrainOptions("tiny", "street:", loss=name))(logits, torch.full((1, 6, 6), 255))
@@ -97,3 +102,58 @@ def test_easy_pixels_get_no_gradient_when_enough_are_hard():
 
     assert logits.grad[..., :4].abs().max() == 0
     assert logits.grad[..., 4:].abs().min() > 0
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    spread=st.sampled_from([0.1, 1.0, 5.0]),
+    minimum=st.integers(1, 80),
+)
+def test_ohem_equals_its_definition(seed, spread, minimum):
+    logits, labels = case(seed, spread=spread)
+
+    found = ohem_cross_entropy(logits, labels, threshold=0.3, minimum=minimum)
+
+    losses = F.cross_entropy(logits, labels, ignore_index=255, reduction="none")[labels != 255]
+    ranked = losses.sort(descending=True).values
+    hard = ranked[ranked > 0.3]
+    expected = (hard if len(hard) >= 2 * minimum else ranked[: 2 * minimum]).mean()
+    assert found == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_ohem_may_take_all_its_pixels_from_one_image():
+    # given: the first image is certain and right everywhere, the second undecided
+    logits = torch.zeros(2, 4, 4, 4)
+    logits[0, 0] = 9.0
+    logits.requires_grad_()
+
+    ohem_cross_entropy(logits, torch.zeros(2, 4, 4, dtype=torch.int64), minimum=8).backward()
+
+    assert logits.grad[0].abs().max() == 0
+    assert logits.grad[1].abs().min() > 0
+
+
+@pytest.mark.parametrize("name", ["ce", "ohem", "bootstrapped"])
+def test_smoothing_is_torchs(name):
+    # given: with minimum 1 and threshold 0, every labelled pixel is hard
+    logits, labels = case(5, ignored=0)
+    options = TrainOptions(
+        "p", "d", loss=name, label_smoothing=0.2, hard_min=1, hard_threshold=1e-9
+    )
+
+    found = make_loss(options)(logits, labels)
+
+    expected = F.cross_entropy(logits, labels, ignore_index=255, label_smoothing=0.2)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_amount_is_what_the_mean_is_over():
+    _, labels = case(6)
+    weight = torch.tensor([1.0, 5.0, 0.5, 2.0])
+
+    by_pixel = make_loss(TrainOptions("p", "d", loss="ce"), weight).amount(labels)
+    by_image = make_loss(TrainOptions("p", "d", loss="bootstrapped"), weight).amount(labels)
+
+    assert by_pixel == pytest.approx(weight[labels[labels != 255]].sum().item(), rel=1e-5)
+    assert by_image == 2

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
+import torch
 
 from edge_runtime.artifacts import read_manifest
 from edge_runtime.cli import main
 from edge_runtime.street import write_dataset
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.model.hyperseg import HyperSeg
+from training.presets import preset
+from training.state import load_state
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +66,97 @@ def test_train_resume_and_eval_leave_what_they_say(data, tmp_path, capsys):
     assert "mIoU" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_trainval_keeps_the_last_weights_and_says_so(data, tmp_path, capsys):
+    # when: trained on the val split too, with everything that exists in training only
+    more = ["--train-split", "trainval", "--validate-every", "1", "--aux", "0.4"]
+    assert main(train_arguments(data, tmp_path, *more, "--rare-crops", "0.5")) == 0
+
+    # then
+    trained = capsys.readouterr().out
+    assert "training street-n on street-8 trainval (6 images)" in trained
+    assert trained.count("(trained on)") == 3
+    assert "finished: last val mIoU" in trained
+    manifest = read_manifest(tmp_path / "checkpoint.safetensors", kind="checkpoint")
+    assert manifest.options["training"]["step"] == 3
+    assert manifest.options["training"]["train_split"] == "trainval"
+    assert manifest.metrics[0].data == "street-8 val, which was trained on"
+    records = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert all(record["trained_on"] for record in records if record["kind"] == "val")
+    assert load_state(tmp_path).auxiliary
+    net, _ = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert not any("auxiliary" in name for name in net.state_dict())
+
+
+@pytest.mark.slow
+def test_what_is_not_given_comes_from_the_recipe_and_resume_auto_goes_on(data, tmp_path, capsys):
+    # given: a folder without a run
+    arguments = train_arguments(data, tmp_path, "--resume", "auto", "--ema", "0.5")
+
+    # when: begun, continued, and continued from a damaged state
+    assert main(arguments) == 0
+    first = load_state(tmp_path)
+    assert main(arguments) == 0
+    assert "encoder starts from random weights" in capsys.readouterr().out
+    (tmp_path / "state.pt").write_bytes(b"PK rubbish")
+    assert main(arguments) == 0
+    again = load_state(tmp_path)
+
+    # then: the preset's values, unless the command line has others
+    assert first.step == again.step == 3
+    assert all(torch.equal(first.net[name], again.net[name]) for name in first.net)
+    assert (first.options["lr"], first.options["ema"]) == (2e-3, 0.5)
+    assert first.options["augment"]["scale"] == [0.6, 1.6]
+
+    # when: there is nothing left to continue
+    for name in ("state.pt", "state.previous.pt"):
+        (tmp_path / name).write_bytes(b"PK rubbish")
+    capsys.readouterr()
+    assert main(arguments) == 0
+
+    # then
+    assert "beginning anew" in capsys.readouterr().out
+    assert load_state(tmp_path).step == 3
+
+
+@pytest.mark.slow
+def test_teacher_is_asked_and_named_without_its_folder(data, tmp_path):
+    torch.manual_seed(0)
+    teacher = tmp_path / "teacher.safetensors"
+    save_checkpoint(teacher, HyperSeg(preset("street-n")), name="teacher")
+
+    more = ["--teacher", str(teacher), "--distill-weight", "2", "--steps", "2"]
+    assert main(train_arguments(data, tmp_path / "run", *more)) == 0
+
+    training = read_manifest(tmp_path / "run" / "last.safetensors").options["training"]
+    assert (training["teacher"], training["distill"]) == ("teacher.safetensors", "cwd")
+    assert load_state(tmp_path / "run").options["teacher"] == str(teacher)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_verb_itself(data, tmp_path):
+    arguments = train_arguments(data, tmp_path, "--steps", "2", "--batch", "4")
+    code = f"import sys; from edge_runtime.cli import main; sys.exit(main({arguments!r}))"
+    script = tmp_path / "verb.py"
+    script.write_text(code)
+
+    ended = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+            str(script),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )  # fmt: skip
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("finished: best val mIoU") == 1
+    assert load_state(tmp_path).rng.keys() == {"cpu", "cpu:1"}
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -66,6 +165,13 @@ def test_train_resume_and_eval_leave_what_they_say(data, tmp_path, capsys):
         (["--epochs", "1"], "give either --epochs or --steps"),
         (["--preset", "hugeseg"], "no preset 'hugeseg'"),
         (["--resume"], "has no state.pt to resume"),
+        (["--accumulate", "4"], "a batch of 2 does not divide into 4 equal parts"),
+        (["--batch", "1"], "1 image of 64x64 at a time leaves batch norm a single value"),
+        (["--class-weights", "1,2"], "--class-weights has 2 values for 8 classes"),
+        (["--class-weights", "heavy"], "class weights 'heavy' are not understood"),
+        (["--teacher", "nobody.onnx"], "no model 'nobody.onnx'"),
+        (["--teacher", "street-edge-n"], "street-edge-n.onnx outputs a mask"),
+        (["--hue", "0.7"], "hue is 0.7; expected 0..0.5"),
         (["--resume", "--epochs", "1"], "--epochs cannot change on --resume"),
         (["--encoder-weights", "imagenet"], "is not of encoder 'efficientnet-lite0' at width 0.5"),
     ],
@@ -77,6 +183,33 @@ def test_mistakes_are_one_line_and_exit_2(data, tmp_path, capsys, more, message)
     assert code == 2
     assert message in captured.err
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_damaged_label_ends_the_run_before_it_begins_or_is_left_out_by_name(tmp_path, capsys):
+    # given
+    root = tmp_path / "street"
+    write_dataset(root, seeds=range(4), frames_per_seed=2, size=(60, 90))
+    victim = sorted((root / "train_labels").iterdir())[0]
+    victim.write_bytes(victim.read_bytes()[:200])
+    arguments = train_arguments(f"folder:{root}", tmp_path / "run", "--steps", "1")
+
+    # when: not asked to skip
+    assert main(arguments) == 2
+
+    # then
+    refused = capsys.readouterr().err
+    assert victim.name in refused
+    assert refused.count("\n") == 1
+    assert not (tmp_path / "run" / "state.pt").exists()
+
+    # when: asked to
+    assert main([*arguments, "--skip-unreadable"]) == 0
+
+    # then
+    trained = capsys.readouterr().out
+    assert f"left out: {victim}" in trained.replace("cannot read ", "")
+    assert "street-8 train (3 images)" in trained
 
 
 def test_new_run_needs_preset_and_data(tmp_path, capsys):

@@ -1,10 +1,12 @@
 """A training run small enough for tests: three coloured classes and a network of two convolutions.
 
-Also a program, so that a test can kill it: ``python toy.py FOLDER [--resume]``.
+Also a program, so that a test can kill it, or start it twice as one run:
+``python toy.py FOLDER [--resume] [--smooth] [--quick] [OPTION=JSON ...]``.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import zlib
@@ -15,7 +17,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from edge_runtime.errors import HypersegError
 from edge_runtime.labels import LabelSet
+from training.distributed import Ranks, processes
 from training.options import AugmentOptions, TrainOptions
 from training.pairs import Sample
 from training.train import Outcome, Setup, train
@@ -59,6 +63,19 @@ class ToyNet(nn.Module):
         return self.head(self.backbone(image))
 
 
+class SmoothNet(nn.Module):
+    """No batch statistics, no dropout: its result does not depend on how a batch is divided."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.ReLU())
+        self.head = nn.Conv2d(8, 3, 1)
+        self.unused = nn.Conv2d(8, 3, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone(image))
+
+
 def options(**changes: object) -> TrainOptions:
     """Eight steps of four 16 x 24 crops, everything random switched on."""
     values = {
@@ -80,9 +97,19 @@ def options(**changes: object) -> TrainOptions:
 
 
 def run(
-    folder: Path, *, resume: bool = False, report=lambda line: None, **changes: object
+    folder: Path,
+    *,
+    resume: bool = False,
+    report=lambda line: None,
+    net=ToyNet,
+    ranks=None,
+    teacher=None,
+    watch=None,
+    **changes: object,
 ) -> Outcome:
     """Train from the seed, or on from the folder's state."""
+    if "rare_crops" in changes:  # of the program's command line
+        changes["augment"] = AugmentOptions(crop=(16, 24), rare_crops=changes.pop("rare_crops"))
     chosen = options(**changes)
     torch.manual_seed(99 if resume else chosen.seed)  # a resumed run must not depend on it
 
@@ -101,8 +128,11 @@ def run(
         std=(0.25, 0.25, 0.25),
         save_weights=save_weights,
         report=report,
+        watch=watch,
+        ranks=ranks or Ranks(),
+        teacher=teacher,
     )
-    return train(ToyNet(), setup, chosen, resume=resume)
+    return train(net(), setup, chosen, resume=resume)
 
 
 def say(line: str) -> None:
@@ -111,12 +141,28 @@ def say(line: str) -> None:
     time.sleep(0.03)
 
 
+def program(folder: str, *arguments: str) -> int:
+    """The toy run as a process; returns its exit code."""
+    changes = {"steps": 40, "save_every": 3, "validate_every": 17}
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if value:
+            changes[name] = json.loads(value)
+    try:
+        with processes("cpu") as ranks:
+            run(
+                Path(folder),
+                resume="--resume" in arguments,
+                net=SmoothNet if "--smooth" in arguments else ToyNet,
+                report=say if ranks.main and "--quick" not in arguments else lambda line: None,
+                ranks=ranks,
+                **changes,
+            )
+    except HypersegError as error:
+        print(f"toy: error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0
+
+
 if __name__ == "__main__":
-    run(
-        Path(sys.argv[1]),
-        resume="--resume" in sys.argv,
-        report=say,
-        steps=40,
-        save_every=3,
-        validate_every=17,
-    )
+    sys.exit(program(*sys.argv[1:]))

@@ -1,0 +1,197 @@
+"""Several processes training one network, started by ``torchrun``; one process is the usual case.
+
+A `Ranks` says which of them this is and does what they must do together. Everything that decides
+for all, such as stopping or a score, goes through it, so no process can wait for one that has
+taken another way. When one dies the others get an error as soon as the connection breaks (gloo), or
+after `PATIENCE` (NCCL).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from edge_runtime.errors import HypersegError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from torch import Tensor
+
+    Result = TypeVar("Result")
+
+PATIENCE = timedelta(minutes=10)
+"""Longest wait for another process: far more than a saved state or a share of a validation."""
+_LOST = ("gloo", "connection", "timed out", "nccl", "socket", "store")
+
+
+class RankError(HypersegError):
+    """Another process of the training has ended or does not answer."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+    """Processes in all."""
+    local_rank: int = 0
+    """Among those of this machine, hence the number of its GPU."""
+
+    @property
+    def main(self) -> bool:
+        """Whether this one writes files and speaks."""
+        return self.rank == 0
+
+    def sum(self, *values: float) -> list[float]:
+        """Sums over the processes, in float64."""
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64, device=_device())
+        with self.guarded():
+            dist.all_reduce(total)
+        found: list[float] = total.tolist()
+        return found
+
+    def any(self, value: bool) -> bool:
+        """Whether it is true in any process."""
+        return self.sum(float(value))[0] > 0
+
+    def add_up(self, tensor: Tensor) -> Tensor:
+        """A tensor summed over the processes, on its own device."""
+        if self.size == 1:
+            return tensor
+        total = tensor.to(_device(), copy=True)
+        with self.guarded():
+            dist.all_reduce(total)
+        return total.to(tensor.device)
+
+    def join(self, tensor: Tensor) -> Tensor:
+        """The (P,) tensors of all processes, end to end; all are of one length."""
+        if self.size == 1:
+            return tensor
+        parts = [torch.empty_like(tensor) for _ in range(self.size)]
+        with self.guarded():
+            dist.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    def gather(self, value: Result) -> list[Result]:
+        """The values of all processes, in their order, for all of them."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        with self.guarded():
+            dist.all_gather_object(values, value)
+        return values
+
+    def from_main(self, act: Callable[[], Result]) -> Result:
+        """What `act` returns in the main process, for all; the others do not run it.
+
+        Raises:
+            HypersegError: what `act` raised, in all of them.
+        """
+        if self.size == 1:
+            return act()
+        outcome: list[Any] = [None, None]
+        if self.main:
+            try:
+                outcome[0] = act()
+            except HypersegError as error:
+                outcome[1] = error
+        with self.guarded():
+            dist.broadcast_object_list(outcome)
+        if outcome[1] is not None:
+            raise outcome[1]
+        result: Result = outcome[0]
+        return result
+
+    def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite tensors with those of the main process."""
+        if self.size > 1:
+            with self.guarded():
+                for tensor in tensors:
+                    dist.broadcast(tensor, 0)
+
+    def share(self, batch: int, parts: int) -> int:
+        """Images of a batch for each process.
+
+        Raises:
+            OptionError: they do not divide.
+        """
+        if batch % (self.size * parts):
+            raise OptionError(
+                f"a batch of {batch} does not divide among {self.size} processes in {parts} "
+                f"parts; choose --batch as a multiple of {self.size * parts}"
+            )
+        return batch // self.size
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Turn a broken connection into one line.
+
+        Raises:
+            RankError: another process is gone.
+        """
+        try:
+            yield
+        except RuntimeError as error:  # torch has no common class for what the backends raise
+            reason = str(error).splitlines()[0]
+            if self.size == 1 or not any(word in str(error).lower() for word in _LOST):
+                raise
+            raise RankError(
+                f"process {self.rank} of {self.size} lost the others ({reason}): one has ended or "
+                "is stuck, see its own message; then continue with --resume"
+            ) from error
+
+    def parallel(self, net: nn.Module) -> nn.Module:
+        """The network wrapped so that gradients are averaged over the processes."""
+        if self.size == 1:
+            return net
+        with self.guarded():
+            return DistributedDataParallel(net)
+
+
+def _device() -> torch.device:
+    """Where a collective's tensors must lie."""
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+@contextmanager
+def processes(device: str) -> Iterator[Ranks]:
+    """Join the processes that ``torchrun`` has started; alone without it.
+
+    Args:
+        device: as in `TrainOptions.device`; CUDA talks through NCCL, the CPU through gloo.
+
+    Raises:
+        OptionError: fewer GPUs than processes.
+        RankError: the others cannot be reached.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Ranks()
+        return
+    ranks = Ranks(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
+    cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    if cuda:
+        if ranks.local_rank >= torch.cuda.device_count():
+            raise OptionError(
+                f"process {ranks.rank} has no GPU of its own: this machine has "
+                f"{torch.cuda.device_count()}; start fewer with --nproc-per-node, or use "
+                "--device cpu"
+            )
+        torch.cuda.set_device(ranks.local_rank)
+    with ranks.guarded():
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+    yield ranks
+    # Only after a good end: with a lost process this would wait for it.
+    dist.destroy_process_group()
