@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks.paired import interleaved, keep_freed_memory, ratio, report, summary
-from training.datasets import open_dataset
-from training.loader import Feed, batches
+from training.data.datasets import open_dataset
+from training.data.loader import Feed, batches
 from training.loss import make_loss
 from training.model.hyperseg import HyperSeg
 from training.normalise import normalise
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edge_runtime.metrics import Scores
-    from training.datasets import Dataset
+    from training.data.datasets import Dataset
     from training.model.config import HyperSegConfig
 
 

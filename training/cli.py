@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from edge_runtime.errors import OptionError
-from training.augment_options import AugmentOptions, ScaleLaw
+from training.data.augment_options import AugmentOptions, ScaleLaw
 from training.options import (
     Distillation,
     LossName,
@@ -66,6 +66,8 @@ def _choice(values: Any) -> click.Choice[str]:
 @_option(
     "--encoder-weights", "`imagenet` (package of the extra 'encoders'), a .pth file or `none`."
 )
+@_option("--init", "Checkpoint to start from, to fine-tune it.")
+@_option("--qat", "Calibration report of an export of --init: train with its INT8 rounding.")
 @_option("--steps", "Optimiser steps.", type=int)
 @click.option("--epochs", type=float, help="Length of the run instead of --steps.")
 @_option("--batch", "Images per step, of all processes.", type=int)

@@ -12,8 +12,8 @@ from edge_runtime.artifacts import read_manifest
 from edge_runtime.backends.base import EngineStamps, open_backend
 from edge_runtime.errors import OptionError
 from training.checkpoint import labels_of, load_network
+from training.evaluation.placing import resized
 from training.normalise import normalise
-from training.placing import resized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

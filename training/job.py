@@ -9,39 +9,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 
-from edge_runtime.artifacts import Metric
 from edge_runtime.errors import ArtifactError, OptionError
 from edge_runtime.zoo import resolve_model
-from training.checkpoint import load_encoder_weights, save_checkpoint
-from training.datacheck import guard
-from training.datasets import open_dataset
+from training.checkpoint import load_checkpoint, load_encoder_weights
+from training.data.check import guard
+from training.data.datasets import open_dataset
+from training.data.pairs import PairFolder
 from training.distill import open_teacher
 from training.distributed import processes
 from training.model.config import check_size
 from training.model.hyperseg import HyperSeg
 from training.options import TrainOptions
-from training.pairs import PairFolder
 from training.presets import preset, variant
+from training.qat import prepare_qat, read_table
 from training.recipes import recipe
 from training.run import prepare_torch
 from training.setup import Setup
 from training.state import holds_run, load_state
 from training.train import Outcome, train
+from training.weights_file import WeightsFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Literal
 
-    from torch import Tensor
-
-    from edge_runtime.metrics import Scores
-    from training.datasets import Dataset
+    from training.data.datasets import Dataset
+    from training.data.pairs import Split
+    from training.data.problems import Problem
     from training.distributed import Ranks
     from training.model.config import HyperSegConfig
-    from training.pairs import Split
-    from training.problems import Problem
     from training.progress import Progress
 
     Mode = Literal["new", "resume", "auto"]
@@ -154,8 +151,14 @@ def _run(
     check_size(config, *size)
     torch.manual_seed(options.seed)
     net = HyperSeg(config)
-    if not resume:
+    if not resume and options.init is not None:
+        _fill(net, options.init, report)
+    elif not resume:
         _fill_encoder(net, options, report)
+    table = None if options.qat is None else read_table(Path(options.qat))
+    if table is not None:
+        net = prepare_qat(net, table)
+        report(f"training with {len(table.sites)} tensors rounded as {table.policy} rounds them")
     with ExitStack() as stack:
         teacher = None
         if options.teacher is not None:
@@ -175,7 +178,7 @@ def _run(
             size,
             config.mean,
             config.std,
-            _WeightsFile(net, options, train_set, val_set, size),
+            WeightsFile(net, options, train_set, val_set, size, table),
             report,
             watch=display.watch,
             ranks=ranks,
@@ -189,59 +192,26 @@ def _run(
         return train(net, setup, options, resume=resume)
 
 
+def _fill(net: HyperSeg, source: str, report: Callable[[str], None]) -> None:
+    """Start from the weights of a checkpoint of the same network."""
+    trained, manifest = load_checkpoint(resolve_model(source))
+    try:
+        net.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        raise OptionError(
+            f"{source} holds the network {manifest.preset or manifest.name}, whose weights do not "
+            f"fit {net.config.encoder.name} with {net.config.num_classes} classes as asked for; "
+            "give the preset and the data it was trained with"
+        ) from error
+    report(f"starting from {manifest.name}, {Path(source).name}")
+
+
 def _fill_encoder(net: HyperSeg, options: TrainOptions, report: Callable[[str], None]) -> None:
     if options.encoder_weights is None:
         report("the encoder starts from random weights; --encoder-weights gives it trained ones")
         return
     unused = load_encoder_weights(net, options.encoder_weights)
     report(f"encoder weights loaded; not used: {', '.join(unused) or 'none'}")
-
-
-@dataclass(frozen=True)
-class _WeightsFile:
-    """Writes a run's weights as checkpoints."""
-
-    net: HyperSeg
-    options: TrainOptions
-    train_set: Dataset
-    val_set: Dataset
-    size: tuple[int, int]
-
-    def __call__(
-        self, path: Path, weights: Mapping[str, Tensor], step: int, scores: Scores | None
-    ) -> None:
-        """See `training.setup.SaveWeights`."""
-        options, labels = self.options, self.train_set.labels
-        measured_on = self.val_set.name
-        if options.train_split == "trainval":
-            measured_on += ", which was trained on"
-        metrics = [] if scores is None else [Metric("miou", scores.miou, measured_on)]
-        about = {"data": self.train_set.name, "step": step, "size": list(self.size)}
-        try:
-            save_checkpoint(
-                path,
-                self.net,
-                name=f"{options.preset}-{labels.name}",
-                preset=options.preset,
-                labels=labels,
-                options={**_public(options), **about},
-                metrics=metrics,
-                license=self.train_set.license,
-                state=weights,
-            )
-        except SafetensorError as error:  # its own writer does not raise OSError
-            raise OptionError(
-                f"cannot write {path}: {error}; is the disk full? The file before is kept"
-            ) from error
-
-
-def _public(options: TrainOptions) -> dict[str, Any]:
-    """The options without the folders of this machine, which are nobody else's business."""
-    places = {"encoder_weights": options.encoder_weights, "teacher": options.teacher}
-    return {
-        **options.lineage(),
-        **{name: None if place is None else Path(place).name for name, place in places.items()},
-    }
 
 
 def _configure(

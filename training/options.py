@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_runtime.errors import OptionError
-from training.augment_options import AugmentOptions as AugmentOptions
+from training.data.augment_options import AugmentOptions as AugmentOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +40,11 @@ class TrainOptions:
     """Leave out pairs of which a file cannot be decoded, naming them, instead of stopping."""
     encoder_weights: str | None = None
     """Pre-trained encoder: a weights file, ``imagenet`` (installed package), or none."""
+    init: str | None = None
+    """Checkpoint of the same network to start from, instead of an encoder's weights only."""
+    qat: str | None = None
+    """Report of ``hyperseg calibrate`` on an export of `init`: train with the network rounded where
+    that report quantises it."""
     steps: int = 4000
     """Optimiser steps of the whole schedule."""
     batch: int = 6
@@ -129,6 +134,10 @@ class TrainOptions:
         for name in ("lr", "encoder_lr_scale", "poly_power", "hard_threshold"):
             _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; expected > 0")
         _require(self.distill_temperature > 0, "distill_temperature must be positive")
+        _require(
+            self.qat is None or self.init is not None,
+            "qat starts from a trained network: give its checkpoint with --init",
+        )
         for name in ("ema", "label_smoothing"):
             value = getattr(self, name)
             _require(0 <= value < 1, f"{name} is {value}; expected 0 (off) up to below 1")

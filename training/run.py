@@ -14,13 +14,15 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from edge_runtime.errors import OptionError
-from training.class_balance import class_frequencies, class_weights
+from training.data.class_balance import class_frequencies, class_weights
 from training.distill import distillation, thinned
-from training.evaluate import confusion
+from training.evaluation.evaluate import confusion
+from training.evaluation.observers import Worst
+from training.evaluation.predictors import NetPredictor
 from training.loss import make_loss
 from training.normalise import normalise
 from training.optim import AveragedWeights, learning_rate, make_optimizer, set_learning_rate
-from training.predictors import NetPredictor
+from training.reports.run_report import SHOWN, RunReport
 from training.setup import BEST_FILE, LAST_FILE
 from training.state import RunState, check_same_run, join_rng, restore_rng, rng_state, save_state
 from training.trainee import Trainee
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edge_runtime.metrics import Scores
-    from training.datasets import Dataset
-    from training.loader import Batch
+    from training.data.datasets import Dataset
+    from training.data.loader import Batch
     from training.options import TrainOptions
     from training.runlog import RunLog
     from training.setup import Setup
@@ -63,6 +65,8 @@ class Run:
         self.engine = self.ranks.parallel(self.trainee)
         if not self.ranks.main:  # each process drops other activations
             torch.manual_seed(options.seed + self.ranks.rank)
+        self.pictures = RunReport(setup.folder, setup.report)
+        self.worst = Worst(SHOWN)
         self.step, self.rate = 0, 0.0
         self.best_miou, self.best_step = -1.0, 0
         self._started, self._seconds_before = time.monotonic(), 0.0
@@ -196,6 +200,8 @@ class Run:
             f"val   {self.step:>6}  mIoU {100 * scores.miou:.2f} "
             f"({'trained on' if seen else verdict})  {per_class}"
         )
+        if self.ranks.main:  # the worst of its own share, where processes share the images
+            self.pictures.validated(setup.val_set, self.worst.ranked)
 
     def _score(self) -> Scores:
         setup, ranks = self.setup, self.ranks
@@ -205,7 +211,8 @@ class Run:
             self.averaged.net, setup.val_set.labels, setup.val_size, setup.mean, setup.std
         )
         mine = range(ranks.rank, len(setup.val_set), ranks.size)
-        matrix = confusion(predictor, setup.val_set, indices=mine)
+        self.worst = Worst(SHOWN)
+        matrix = confusion(predictor, setup.val_set, indices=mine, observers=[self.worst])
         if ranks.size > 1:
             counts = ranks.add_up(torch.from_numpy(matrix.counts)).numpy()
             images = len(setup.val_set) - matrix.images

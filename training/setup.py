@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edge_runtime.metrics import Scores
-    from training.datasets import Dataset
+    from training.data.datasets import Dataset
     from training.distill import Teacher
     from training.progress import Progress
 

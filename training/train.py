@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from edge_runtime.stop import Stop, signals
-from training.loader import Feed, batches
+from training.data.loader import Feed, batches
 from training.progress import Progress, progress_line
 from training.run import Run, prepare_torch
 from training.runlog import Meter, open_log
@@ -94,6 +94,8 @@ def train(net: nn.Module, setup: Setup, options: TrainOptions, *, resume: bool =
             run.validate(log)
         if stopped is not None:
             run.save()
+        elif ranks.main:
+            run.pictures.finished()
     chosen = options.train_split == "train"
     return Outcome(run.step, run.best_miou, run.best_step, stopped, chosen, ranks.main)
 

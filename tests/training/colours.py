@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from training.eval_options import EvalOptions
-from training.predictors import LogitsPredictor, NetPredictor, TorchNetwork
+from training.evaluation.options import EvalOptions
+from training.evaluation.predictors import LogitsPredictor, NetPredictor, TorchNetwork
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.5, 0.2)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import OptionError
-from training.augment import (
+from training.data.augment import (
     augment,
     draw_rare_pixel,
     draw_region,

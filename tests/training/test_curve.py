@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from edge_runtime.errors import ArtifactError, OptionError
-from training.curve import draw_curve, read_curve
+from training.reports.curve import draw_curve, read_curve
 
 
 def write_log(folder, records, tail=""):

@@ -13,9 +13,9 @@ from PIL import Image
 
 from edge_runtime.errors import OptionError, SourceError
 from tests.training.labelled import ANIMALS, write_folder, write_ids, write_image, write_pair
-from training import scan
-from training.datacheck import check, guard
-from training.datasets import open_dataset
+from training.data import scan
+from training.data.check import check, guard
+from training.data.datasets import open_dataset
 
 
 @pytest.fixture

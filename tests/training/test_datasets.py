@@ -14,8 +14,8 @@ from PIL import Image
 from edge_runtime.errors import OptionError, SourceError
 from edge_runtime.labels import CAMVID_11, STREET_8
 from edge_runtime.street import write_dataset
-from training.class_balance import class_frequencies, class_weights
-from training.datasets import Street, open_dataset
+from training.data.class_balance import class_frequencies, class_weights
+from training.data.datasets import Street, open_dataset
 
 PALETTE = [channel for i in range(12) for channel in (20 * i, 10 * i, 5 * i)]
 

@@ -16,7 +16,7 @@ from edge_runtime.artifacts import sha256_of
 from edge_runtime.cli import main
 from edge_runtime.labels import CAMVID_12, STREET_8
 from training.checkpoint import save_checkpoint
-from training.eval_report import read_report
+from training.evaluation.report import read_report
 from training.model.hyperseg import HyperSeg
 from training.presets import preset, variant
 

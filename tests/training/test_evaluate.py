@@ -13,7 +13,7 @@ import pytest
 from edge_runtime.errors import OptionError, SourceError
 from edge_runtime.labels import CAMVID_11
 from edge_runtime.metrics import ConfusionMatrix
-from training.evaluate import confusion, evaluate, read_ahead
+from training.evaluation.evaluate import confusion, evaluate, read_ahead
 
 
 class Strongest:
@@ -144,9 +144,9 @@ MEMORY = """
 import resource, sys
 import numpy as np
 from edge_runtime.labels import CAMVID_11
-from training.evaluate import confusion
-from training.observers import Groups, LabelSizes, Worst
-from training.pairs import Sample
+from training.evaluation.evaluate import confusion
+from training.evaluation.observers import Groups, LabelSizes, Worst
+from training.data.pairs import Sample
 
 SIZE = (480, 640)
 

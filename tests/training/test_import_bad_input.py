@@ -140,7 +140,7 @@ def test_an_occupied_output_is_refused_and_left_alone(
 def test_an_interrupted_import_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training.importers import writer
+    from training.data.importers import writer
 
     write_cvat(tmp_path / "src")
     (tmp_path / "out").mkdir()

@@ -23,7 +23,7 @@ from tests.training.annotated import (
     write_voc,
 )
 from tests.training.labelled import ANIMALS, write_colours, write_folder, write_ids, write_image
-from training.datasets import open_dataset
+from training.data.datasets import open_dataset
 
 
 def run(kind: str, source: Path, output: Path, *options: str) -> None:

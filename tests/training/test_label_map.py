@@ -12,8 +12,8 @@ from PIL import Image
 
 from edge_runtime.labels import CITYSCAPES_19, LabelSet
 from tests.training.labelled import write_colours, write_ids
-from training.label_map import LabelMap, identity_map, read_rgb
-from training.problems import DataError
+from training.data.label_map import LabelMap, identity_map, read_rgb
+from training.data.problems import DataError
 
 AB = LabelSet("ab", ("a", "b"), ((255, 0, 0), (0, 0, 255)))
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)

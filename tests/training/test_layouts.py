@@ -18,8 +18,8 @@ from tests.training.labelled import (
     write_image,
     write_pair,
 )
-from training.datasets import open_dataset
-from training.stored import guess_spec
+from training.data.datasets import open_dataset
+from training.data.stored import guess_spec
 
 
 def test_cityscapes_label_ids_become_the_19_train_ids(tmp_path: Path) -> None:

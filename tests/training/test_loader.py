@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import SourceError
+from training.data.loader import Feed, batches, sample_position
 from training.distributed import Ranks
-from training.loader import Feed, batches, sample_position
 
 
 def test_every_epoch_has_every_sample_once_in_another_order():

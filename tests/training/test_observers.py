@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.evaluate import confusion
-from training.observers import Groups, LabelSizes, Worst, group_of
-from training.report_pictures import WRONG, draw_worst, error_map
+from training.evaluation.evaluate import confusion
+from training.evaluation.observers import Groups, LabelSizes, Worst, group_of
+from training.evaluation.pictures import WRONG, draw_worst, error_map
 
 
 class Spoiled:

@@ -9,11 +9,11 @@ from torch import nn
 
 from edge_runtime.errors import OptionError
 from edge_runtime.geometry import FrameGeometry
-from training.eval_options import EvalOptions, parse_scales
-from training.evaluate import evaluate
+from training.evaluation.evaluate import evaluate
+from training.evaluation.options import EvalOptions, parse_scales
+from training.evaluation.placing import place, window_starts, zoom
+from training.evaluation.predictors import LogitsPredictor, TorchNetwork
 from training.normalise import normalise
-from training.placing import place, window_starts, zoom
-from training.predictors import LogitsPredictor, TorchNetwork
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from edge_runtime.errors import OptionError
 from edge_runtime.labels import CAMVID_11, CAMVID_12, CITYSCAPES_19
 from edge_runtime.metrics import ConfusionMatrix
-from training.protocols import CAMVID_AUTHORS, PUBLIC, check_protocol, scores_of
+from training.evaluation.protocols import CAMVID_AUTHORS, PUBLIC, check_protocol, scores_of
 
 
 def pictures(classes, *, void, count=3):

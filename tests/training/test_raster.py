@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.importers.raster import decode_rle, fill_circle, fill_polygon
+from training.data.importers.raster import decode_rle, fill_circle, fill_polygon
 
 
 def test_run_lengths_as_the_reference_writes_them() -> None:

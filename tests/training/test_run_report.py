@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from training.checkpoint import save_checkpoint
-from training.evaluate import confusion
+from training.evaluation.evaluate import confusion
+from training.evaluation.observers import Worst
 from training.model.hyperseg import HyperSeg
-from training.observers import Worst
 from training.presets import preset
-from training.run_report import RunReport
+from training.reports.run_report import RunReport
 
 
 @pytest.fixture

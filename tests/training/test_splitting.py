@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.importers.splitting import Ratios, assign
+from training.data.importers.splitting import Ratios, assign
 
 
 @pytest.mark.parametrize(

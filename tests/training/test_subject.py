@@ -19,11 +19,11 @@ from edge_runtime.artifacts import (
 )
 from edge_runtime.errors import ArtifactError, OptionError
 from training.checkpoint import save_checkpoint
-from training.eval_options import EvalOptions
-from training.evaluate import evaluate
+from training.evaluation.evaluate import evaluate
+from training.evaluation.options import EvalOptions
+from training.evaluation.subject import open_subject
 from training.model.hyperseg import HyperSeg
 from training.presets import preset
-from training.subject import open_subject
 
 
 @pytest.fixture

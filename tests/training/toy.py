@@ -19,9 +19,9 @@ from torch import nn
 
 from edge_runtime.errors import HypersegError
 from edge_runtime.labels import LabelSet
+from training.data.pairs import Sample
 from training.distributed import Ranks, processes
 from training.options import AugmentOptions, TrainOptions
-from training.pairs import Sample
 from training.train import Outcome, Setup, train
 
 LABELS = LabelSet("toy", ("red", "green", "blue"), ((255, 0, 0), (0, 255, 0), (0, 0, 255)))

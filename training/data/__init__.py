@@ -1,0 +1,1 @@
+"""Labelled images: formats, checks, importers, augmentation and batches."""

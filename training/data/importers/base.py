@@ -1,0 +1,135 @@
+"""What every reader gives, and what readers share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from edge_runtime.errors import SourceError
+from training.data.layouts import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from training.data.label_map import Colour
+    from training.data.pairs import Split
+
+BACKGROUND = "background"
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""How other tools call the splits."""
+
+
+Side = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+"""Height or width of an image in an annotation file."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One labelled image."""
+
+    name: str
+    """Relative name without suffix, with ``/`` between folders."""
+    image: Path | bytes
+    """The image file, or its content."""
+    mask: Callable[[], NDArray[np.uint8]]
+    """Draws the (H, W) uint8 mask: indices into the classes, 255 for ignored."""
+    split: Split | None = None
+    """Where the source puts it, if it does."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A data set as a reader found it."""
+
+    classes: tuple[str, ...]
+    items: list[Item]
+    palette: tuple[Colour, ...] = ()
+    """One RGB colour a class; empty gives each one of the usual colours."""
+    license: str = ""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """What could not be used, such as "line shapes", and how often; readers and masks add to it."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How annotations become masks."""
+
+    images: Path | None = None
+    """Folder of the images, where the annotations do not lie beside them."""
+    unlabelled: Literal["background", "ignore"] = "background"
+    """What pixels without annotation become."""
+    order: Literal["area", "file"] | None = None
+    """``area`` draws larger shapes first, so that small ones stay visible; ``file`` draws in the
+    order of the file, so that later ones are on top. None is the format's usual order."""
+    crowd: Literal["class", "ignore"] = "class"
+    """What COCO's crowd regions become."""
+
+
+def decode_json(content: bytes, kind: Any, place: Path) -> Any:
+    """JSON of a given type.
+
+    Raises:
+        SourceError: it is malformed, saying where.
+    """
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise SourceError(f"{place} cannot be imported: {error}") from error
+
+
+def read_bytes(place: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    try:
+        return place.read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot read {place}: {error.strerror}") from error
+
+
+def find_image(name: str, folders: Sequence[Path]) -> Path:
+    """The first existing file `name`, or `name` with an image suffix, in some folders.
+
+    Raises:
+        SourceError: there is none.
+    """
+    for folder in folders:
+        for path in (folder / name, *(folder / f"{name}{end}" for end in sorted(IMAGE_SUFFIXES))):
+            if path.is_file():
+                return path
+    places = ", ".join(str(folder) for folder in dict.fromkeys(folders))
+    raise SourceError(f"the image {name} is in none of {places}; name its folder with --images")
+
+
+def usual_palette(classes: Iterable[str]) -> tuple[Colour, ...]:
+    """PASCAL VOC's colours, of which the background takes the first (black)."""
+    colours, number = [], 1
+    for name in classes:
+        if name == BACKGROUND:
+            colours.append((0, 0, 0))
+        else:
+            colours.append(_voc_colour(number))
+            number += 1
+    return tuple(colours)
+
+
+def _voc_colour(number: int) -> Colour:
+    """VOC's n-th colour: the bits of n, dealt to the high bits of R, G and B in turn."""
+    red, green, blue = (
+        sum(((number >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8))
+        for channel in range(3)
+    )
+    return red, green, blue

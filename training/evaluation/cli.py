@@ -1,0 +1,189 @@
+"""Verb ``eval``; torch is imported by its body only."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from edge_runtime.artifacts import ResizeMode
+from edge_runtime.errors import OptionError
+from training.evaluation.options import EvalOptions, parse_scales
+from training.options import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from training.evaluation.evaluation import Evaluation
+
+SHOWN = 8
+"""Worst images in a picture sheet, unless asked otherwise."""
+
+
+@click.command("eval")
+@click.argument("model")
+@click.option("--data", required=True, help="Such as camvid:DIR or folder:DIR.")
+@click.option(
+    "--split",
+    type=click.Choice(("train", "val", "test", "trainval")),
+    default="test",
+    show_default=True,
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(("public", "camvid-authors")),
+    default="public",
+    show_default=True,
+    help="camvid-authors: Void is a class (camvid12:DIR); never comparable with public figures.",
+)
+@click.option(
+    "--size", type=parse_size, metavar="HxW", help="A checkpoint's input; default: as validated."
+)
+@click.option(
+    "--resize",
+    type=click.Choice(get_args(ResizeMode)),
+    help="How pictures of other shapes are fitted; default: as the model says.",
+)
+@click.option("--window", type=parse_size, metavar="HxW", help="Slide a window of this size.")
+@click.option(
+    "--overlap", type=float, default=EvalOptions.overlap, show_default=True,
+    help="Share of a window that its neighbour covers too.",
+)  # fmt: skip
+@click.option(
+    "--scales", type=parse_scales, metavar="S,S,...", default="1.0", show_default=True,
+    help="Average the probabilities over these zooms.",
+)  # fmt: skip
+@click.option("--flip", is_flag=True, help="Average over mirror images too.")
+@click.option("--limit", type=int, help="Score only the first images.")
+@click.option(
+    "--group-by",
+    type=click.Choice(("prefix", "folder")),
+    help="Also score groups: file names up to the first '_' (sequence, city), or folders.",
+)
+@click.option("--threads", type=int, help="CPU threads.")
+@click.option("--device", default=EvalOptions.device, show_default=True, help="Of a checkpoint.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the scores.")
+@click.option(
+    "--against", type=click.Path(path_type=Path), help="Compare with another evaluation's JSON."
+)
+@click.option(
+    "--pictures", type=click.Path(path_type=Path), help="Folder for worst.png and confusion.png."
+)
+@click.option("--worst", type=int, default=SHOWN, show_default=True, help="Images in worst.png.")
+def evaluate(model: str, json_file: Path | None, **values: Any) -> None:
+    """Measure the mIoU of a checkpoint or an exported model at the labels' own resolution.
+
+    The JSON holds the scores, the confusion matrix and all that is needed to repeat them.
+    """
+    against, pictures, worst = (values.pop(name) for name in ("against", "pictures", "worst"))
+    request = {name: values.pop(name) for name in ("data", "split", "limit", "group_by")}
+    protocol = values.pop("protocol")
+    options = EvalOptions(**values)
+
+    # What can fail without the model shall fail before the hours it may take.
+    from training.evaluation.evaluation import Request, run
+    from training.evaluation.protocols import PROTOCOLS
+    from training.evaluation.report import as_json, read_report, require_comparable, write_report
+
+    other = None if against is None else read_report(against)
+    if other is not None:
+        require_comparable({"protocol": protocol, "split": request["split"]}, other)
+    if json_file is not None:
+        _check_place(json_file, model)
+    draw = None if pictures is None else _painter(pictures, worst)
+
+    with _progress() as progress:
+        evaluation = run(
+            Request(
+                model=model,
+                options=options,
+                protocol=PROTOCOLS[protocol],
+                worst=0 if pictures is None else worst,
+                **request,
+            ),
+            progress,
+        )
+    report = as_json(evaluation)
+    if json_file is not None:
+        write_report(json_file, report)
+    if draw is not None:
+        draw(evaluation)
+    _print(report, other)
+
+
+def _check_place(json_file: Path, model: str) -> None:
+    """Refuse, before the work, a report that could not be written or would destroy the manifest."""
+    from edge_runtime.artifacts import manifest_path
+    from edge_runtime.zoo import resolve_model
+
+    if not json_file.parent.is_dir():
+        raise OptionError(f"cannot write {json_file}: its folder does not exist")
+    if json_file.resolve() == manifest_path(resolve_model(model)).resolve():
+        raise OptionError(
+            f"{json_file} is the manifest of {model}, without which nothing can use it; choose "
+            "another name for the scores"
+        )
+
+
+def _painter(folder: Path, worst: int) -> Callable[[Evaluation], None]:
+    """What draws the pictures of an evaluation into `folder`, which is made."""
+    from training.evaluation.charts import draw_confusion
+    from training.evaluation.pictures import draw_worst
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"cannot make folder {folder}: {error.strerror}") from error
+
+    def draw(evaluation: Evaluation) -> None:
+        title = f"{evaluation.subject.name} on {evaluation.dataset.name}"
+        draw_confusion(folder / "confusion.png", evaluation.matrix, title)
+        if worst > 0:
+            draw_worst(folder / "worst.png", evaluation.dataset, evaluation.worst)
+
+    return draw
+
+
+def _print(report: dict[str, Any], other: dict[str, Any] | None) -> None:
+    """Print a report, beside the other one if the two measure the same thing.
+
+    Raises:
+        OptionError: they do not; the report is printed all the same.
+    """
+    from rich.console import Console
+
+    from training.evaluation.report import require_comparable
+    from training.evaluation.tables import tables
+
+    mismatch = None
+    if other is not None:
+        try:
+            require_comparable(report, other)
+        except OptionError as error:
+            mismatch, other = error, None
+    console = Console(markup=False, highlight=False)  # names are the user's, and no markup
+    for part in tables(report, other):
+        console.print(part)
+    if mismatch is not None:
+        raise mismatch
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Shows the number of scored images on a terminal; yields what counts them."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    with Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("images", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
