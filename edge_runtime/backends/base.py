@@ -82,6 +82,10 @@ def open_backend(path: Path, manifest: Manifest, *, threads: int | None = None) 
         from edge_runtime.backends.ort import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend(path, manifest, threads=threads)
+    if manifest.kind == "engine":
+        from edge_runtime.backends.tensorrt.engine import TensorRTBackend
+
+        return TensorRTBackend(path, manifest)
     raise BackendError(
         f"{path.name} is of kind {manifest.kind!r}, which nothing here runs; "
         "`hyperseg export` makes an ONNX model of a checkpoint"

@@ -1,0 +1,62 @@
+"""Frames to compare two forms of a network on, from a seed alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Triple = tuple[float, float, float]
+
+NOISE_CELL = 16
+"""Edge in pixels of a patch of one colour in the noise frames."""
+
+
+def probe_frames(
+    size: tuple[int, int],
+    count: int,
+    mean: Triple,
+    std: Triple,
+    *,
+    bgr: bool = False,
+    seed: int = 0,
+) -> list[NDArray[np.uint8]]:
+    """Smooth noise and street scenes by turns.
+
+    The noise has the mean and deviation that the network's normalisation takes out, so that even
+    a network that never saw a picture meets values of unit scale.
+
+    Args:
+        size: (height, width).
+        count: how many.
+        mean: of the network's colours in 0..1.
+        std: of the same.
+        bgr: give the street's colours in BGR order.
+        seed: of the first frame; the others follow.
+
+    Returns:
+        (height, width, 3) uint8 frames.
+    """
+    from edge_runtime.street import StreetCamera, StreetOptions
+
+    drawable = all(32 <= edge <= 4096 for edge in size)
+    frames: list[NDArray[np.uint8]] = []
+    for number in range(count):
+        if number % 2 and drawable:
+            scene, _ = StreetCamera(StreetOptions(size=size, seed=seed + number)).frame(0)
+            frames.append(np.ascontiguousarray(scene if bgr else scene[..., ::-1]))
+        else:
+            frames.append(_noise(size, seed + number, mean, std))
+    return frames
+
+
+def _noise(size: tuple[int, int], seed: int, mean: Triple, std: Triple) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(seed)
+    cells = tuple(-(-edge // NOISE_CELL) for edge in size)
+    coarse = rng.standard_normal((*cells, 3)).repeat(NOISE_CELL, 0).repeat(NOISE_CELL, 1)
+    blobs = coarse[: size[0], : size[1]] + 0.3 * rng.standard_normal((*size, 3))
+    value: NDArray[np.float64] = 255.0 * (np.array(mean) + np.array(std) * blobs)
+    return np.clip(value, 0, 255).astype(np.uint8)

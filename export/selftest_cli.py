@@ -1,0 +1,80 @@
+"""Verb ``selftest``; everything heavy is imported by its body only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_runtime.artifacts import write_text_atomic
+from export.verify_cli import EXIT_GATE
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from export.selftest.account import Selftest
+
+
+@click.command()
+@click.argument("model", default="street-edge-n")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="F.json",
+    help="The account, to publish.",
+)  # fmt: skip
+@click.option(
+    "--folder", type=click.Path(path_type=Path),
+    help="For models and engines.  [default: a temporary one]",
+)  # fmt: skip
+@click.option("--int8", type=click.Path(path_type=Path), help="INT8 model; calibrated if absent.")
+@click.option(
+    "--runtime", type=click.Choice(["tensorrt", "tensorrt_rtx"]),
+    help="Which TensorRT; the one that is installed if not given.",
+)  # fmt: skip
+@click.option("--duration", "duration_s", type=float, default=3.0, show_default=True, metavar="S")
+@click.option("--threads", type=int, metavar="N", help="CPU threads of ONNX Runtime.")
+@click.pass_context
+def selftest(
+    ctx: click.Context, /, model: str, output: Path, folder: Path | None, **values: Any
+) -> None:
+    """Build, prove and measure every precision of MODEL on this machine; write one JSON.
+
+    Engines of FP32, FP16 and INT8 are built, compared with the ONNX model, and timed by trtexec's
+    definitions. Without a GPU what ONNX Runtime can do is done, and the rest is listed as not run.
+    """
+    import tempfile
+
+    from edge_runtime.places import why_unwritable
+    from export.selftest.account import SelftestOptions
+    from export.selftest.selftest import selftest as run
+
+    if (reason := why_unwritable(output)) is not None:
+        raise click.UsageError(f"cannot write {output}: {reason}")
+    with tempfile.TemporaryDirectory(prefix="hyperseg-selftest-") as aside:
+        options = SelftestOptions(folder=folder or Path(aside), model=model, **values)
+        test = run(options, lambda line: click.echo(line, err=True))
+    write_text_atomic(output, json.dumps(test.as_json(), indent=2) + "\n")
+    for line in lines(test):
+        click.echo(line)
+    if not test.passed:
+        ctx.exit(EXIT_GATE)
+
+
+def lines(test: Selftest) -> list[str]:
+    """The account for a terminal, one line an entry."""
+    shown = []
+    for entry in test.entries:
+        text = f"{entry.status:8} {entry.step:10} {entry.what}"
+        if entry.step == "latency" and entry.result:
+            latency = entry.result["latency_ms"]
+            text += (
+                f": median {latency['median']:.3f} ms, p99 {latency['percentiles']['p99']:.3f} ms, "
+                f"{entry.result['throughput_qps']:.1f} queries/s ({entry.result['backend']})"
+            )
+        elif entry.step == "build" and entry.result:
+            text += f": {entry.result['label']}"
+        elif entry.reason:
+            text += f": {entry.reason}"
+        shown.append(text)
+    return shown

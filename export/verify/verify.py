@@ -1,0 +1,247 @@
+"""`verify`: run every form on every frame, and judge each by the noise floor of its precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_runtime.artifacts import sha256_of
+from edge_runtime.errors import SourceError
+from export.noise import jittered
+from export.parity import EPS_RATIO
+from export.probe_frames import probe_frames
+from export.verify.chain import assemble
+from export.verify.figures import Answer, Figures, Floor, Tally, Verdict, clear_pixels, judge
+from export.verify.forms import GraphForm, Missing
+from export.verify.nodes import Parting, find_parting
+from export.verify.subjects import read_subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from edge_runtime.artifacts import Manifest
+    from edge_runtime.labels import LabelSet
+    from export.noise import Precision
+    from export.verify.chain import Chain
+    from export.verify.forms import Form, FormPrecision
+    from export.verify.options import VerifyOptions
+
+    Frame = NDArray[np.uint8]
+
+TRIALS = 2
+"""Independent roundings that are tried for a floor; the worst one counts."""
+READ_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One form and how it came off."""
+
+    name: str
+    subject: str
+    precision: FormPrecision | None
+    status: str
+    """``reference``, ``passed``, ``failed``, ``undecided`` or ``not done``."""
+    reasons: tuple[str, ...] = ()
+    figures: Figures | None = None
+    parting: Parting | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The whole chain."""
+
+    model: str
+    size: tuple[int, int]
+    classes: tuple[str, ...]
+    files: dict[str, str]
+    """sha256 by file name."""
+    frames: int
+    source: str
+    gate: float
+    floors: dict[str, Floor]
+    """By precision."""
+    stages: tuple[Stage, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed; what was not done has not failed, and has not passed either."""
+        return all(stage.status != "failed" for stage in self.stages)
+
+
+@dataclass
+class Sample:
+    """The first frame and every form's mask of it, for the page."""
+
+    frame: Frame
+    masks: dict[str, NDArray[np.uint8]]
+    labels: LabelSet
+    bgr: bool
+    """Channel order of the frame."""
+
+
+def verify(
+    texts: Sequence[str], options: VerifyOptions, report: Callable[[str], None] = lambda _: None
+) -> tuple[Verification, Sample]:
+    """Compare all forms of a network with its first.
+
+    Args:
+        texts: a checkpoint, models, engines; in any order.
+        options: frames, gate.
+        report: takes progress lines.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+        OptionError: the files are no chain.
+        SourceError: the source gave no frames.
+        BackendError: the reference does not run.
+    """
+    subjects = read_subjects(texts)
+    chain, frames = assemble(subjects, options, lambda manifest: _frames(manifest, options), report)
+    with chain.stack:
+        run = _Run(chain, options)
+        for number, frame in enumerate(frames, 1):
+            report(f"frame {number} of {len(frames)}")
+            run.add(frame)
+        stages = run.stages()
+        if options.nodes:
+            report("looking for the first node where each form parts")
+            stages = [_with_parting(stage, chain, frames[0], options) for stage in stages]
+    verification = Verification(
+        model=chain.manifest.name, size=chain.manifest.input_size,
+        classes=chain.manifest.labels.names,
+        files={path.name: sha256_of(path) for path in subjects.files}, frames=len(frames),
+        source=options.source or f"drawn from seed {options.seed}", gate=options.gate,
+        floors=run.floors(), stages=tuple(stages),
+    )  # fmt: skip
+    bgr = chain.manifest.preprocess.color == "BGR"
+    return verification, Sample(frames[0], run.first_masks, chain.manifest.labels, bgr)
+
+
+class _Run:
+    """Tallies of all forms and floors."""
+
+    def __init__(self, chain: Chain, options: VerifyOptions) -> None:
+        self._chain, self._options = chain, options
+        self._forms: list[Form] = [f for f in chain.forms if not isinstance(f, Missing)]
+        self._tallies = {form.name: Tally() for form in self._forms}
+        self._trials: dict[Precision, list[tuple[Form, Tally]]] = {}
+        self.first_masks: dict[str, NDArray[np.uint8]] = {}
+        self._plain = self._graph_form("floor", chain.graph)
+        precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+        for precision in precisions:
+            if precision == "fp32" or any(f.precision == precision for f in self._forms):
+                self._trials[precision] = [
+                    (self._moved(precision, options.seed + trial), Tally())
+                    for trial in range(TRIALS)
+                ]
+
+    def _moved(self, precision: Precision, seed: int) -> Form:
+        return self._graph_form(
+            f"floor {precision} {seed}", jittered(self._chain.graph, precision, seed)
+        )
+
+    def _graph_form(self, name: str, graph: onnx.ModelProto) -> Form:
+        return GraphForm(
+            name, "fp32", graph, "", self._chain.manifest, optimise=False,
+            threads=self._options.threads,
+        )  # fmt: skip
+
+    def add(self, frame: Frame) -> None:
+        """Run everything on one frame."""
+        first, *others = self._forms
+        reference = first.answer(frame)
+        plain = self._plain.answer(frame)
+        clear: dict[str, NDArray[np.bool_]] = {}
+        for precision, trials in self._trials.items():
+            here = []
+            for form, tally in trials:
+                found = form.answer(frame)
+                tally.add(plain, found)
+                here.append(_largest(plain, found))
+            clear[precision] = clear_pixels(reference, max(here))
+        clear["fp64"] = clear["fp32"]
+        self._tallies[first.name].add(reference, reference, clear["fp32"])
+        self.first_masks.setdefault(first.name, reference.mask)
+        for form in others:
+            found = form.answer(frame)
+            self._tallies[form.name].add(reference, found, clear[form.precision])
+            self.first_masks.setdefault(form.name, found.mask)
+
+    def floors(self) -> dict[str, Floor]:
+        """By precision, as measured."""
+        return {
+            precision: Floor.of([tally for _, tally in trials])
+            for precision, trials in self._trials.items()
+        }
+
+    def stages(self) -> list[Stage]:
+        """What became of each form."""
+        floors = self.floors()
+        floors["fp64"] = floors["fp32"].finer(EPS_RATIO)
+        first = self._forms[0].name
+        return [self._stage(form, floors, is_reference=form.name == first) for form in
+                self._chain.forms]  # fmt: skip
+
+    def _stage(
+        self, form: Form | Missing, floors: dict[str, Floor], *, is_reference: bool
+    ) -> Stage:
+        if isinstance(form, Missing):
+            return Stage(form.name, "", None, "not done", (form.why,))
+        tally = self._tallies[form.name]
+        figures = tally.figures()
+        if is_reference:
+            return Stage(form.name, form.subject, form.precision, "reference", (), figures)
+        verdict = judge(tally, floors[form.precision], allowance=self._options.gate)
+        least = self._options.min_agreement
+        if least is not None and figures.agreement < least:
+            reason = f"agreement {figures.agreement:.6f}, at least {least:g} is asked for"
+            verdict = Verdict("failed", (*verdict.reasons, reason))
+        return Stage(
+            form.name, form.subject, form.precision, verdict.status, verdict.reasons, figures
+        )
+
+
+def _largest(reference: Answer, found: Answer) -> float:
+    if reference.scores is None or found.scores is None:
+        return 0.0
+    return float(np.abs(found.scores - reference.scores).max())
+
+
+def _with_parting(stage: Stage, chain: Chain, frame: Frame, options: VerifyOptions) -> Stage:
+    form = next(form for form in chain.forms if form.name == stage.name)
+    if not isinstance(form, GraphForm) or form.graph is chain.graph:
+        return stage
+    precision: Precision = "fp32" if form.precision == "fp64" else form.precision
+    parting = find_parting(
+        chain.graph, form.graph, frame, precision, gate=options.gate, seed=options.seed
+    )
+    return replace(stage, parting=parting)
+
+
+def _frames(manifest: Manifest, options: VerifyOptions) -> list[Frame]:
+    preprocess = manifest.preprocess
+    if options.source is None:
+        return probe_frames(
+            manifest.input_size, options.frames, preprocess.mean, preprocess.std,
+            bgr=preprocess.color == "BGR", seed=options.seed,
+        )  # fmt: skip
+    from edge_runtime.sources import open_source
+    from edge_runtime.video import SourceRequest
+
+    request = SourceRequest(manifest.input_size, preprocess.resize, preprocess.color, latest=False)
+    frames: list[Frame] = []
+    with open_source(options.source, request) as source:
+        while len(frames) < options.frames and not source.ended:
+            frame = source.read(READ_TIMEOUT_S)
+            if frame is None:
+                break
+            frames.append(frame.image.copy())
+    if not frames:
+        raise SourceError(f"{options.source} gave no frame; give another --source")
+    return frames

@@ -1,0 +1,262 @@
+"""`hyperseg verify` on a real network and its real forms, sound ones and spoilt ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from edge_runtime.artifacts import create_artifact, read_manifest
+from edge_runtime.cli import main
+from edge_runtime.errors import OptionError, SourceError
+from export.export import export
+from export.fp16 import to_fp16
+from export.importing.importer import import_model
+from export.importing.options import IMAGENET, ImportOptions
+from export.noise import ROUNDING, jittered
+from export.options import ExportOptions
+from export.verify.options import VerifyOptions
+from export.verify.report import page
+from export.verify.verify import Verification, verify
+from tests.export.calibrated import calibrated_network
+from tests.export.importing.networks import SIZE, Strided, by_hand, write
+from training.checkpoint import save_checkpoint
+from training.presets import preset
+
+OPTIONS = VerifyOptions(frames=2, threads=1)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "net.safetensors"
+    net = calibrated_network(preset("street-n"), (128, 128))
+    save_checkpoint(path, net, name="street-test", preset="street-n", license="none")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A plain convolutional network: rounding stays rounding in every precision."""
+    torch.manual_seed(2)
+    folder = tmp_path_factory.mktemp("model")
+    source = write(Strided(width=32), folder / "theirs.onnx")
+    path = folder / "net.onnx"
+    mean, std = IMAGENET
+    import_model(source, ImportOptions(path, "a,b,c,d,e,f,g,h", mean=mean, std=std))
+    return path
+
+
+def variant(model: Path, name: str, change) -> Path:
+    """A model beside `model` whose graph is `change(graph)`."""
+    graph = change(onnx.load(model))
+    manifest = replace(read_manifest(model), name=name)
+    path = model.with_name(f"{name}.onnx")
+    create_artifact(path, manifest, lambda part: part.write_bytes(graph.SerializeToString()))
+    return path
+
+
+def statuses(verification: Verification) -> dict[str, str]:
+    return {stage.name: stage.status for stage in verification.stages}
+
+
+@pytest.mark.slow
+def test_a_sound_export_passes_and_what_is_missing_is_not_done(checkpoint):
+    model = checkpoint.with_name("net.onnx")
+    export(checkpoint, ExportOptions(model, (64, 128)))
+    whole, _ = verify([str(checkpoint), str(model)], OPTIONS)
+    found = statuses(whole)
+    # Generated weights multiply rounding: untrained, half precision may decide nothing.
+    assert found.pop("FP16") in ("passed", "undecided")
+    assert found == {
+        "torch float64": "reference",
+        "torch float32": "passed",
+        "deployment form": "passed",
+        "ONNX as traced": "passed",
+        "ONNX simplified": "passed",
+        "ONNX Runtime": "passed",
+        "Q/DQ": "not done",
+        "engine": "not done",
+    }
+    assert whole.passed
+    assert "`hyperseg calibrate`" in whole.stages[-2].reasons[0]
+    figures = {stage.name: stage.figures for stage in whole.stages}
+    float64, float32, half = (
+        figures[name].rms_error for name in ("deployment form", "ONNX Runtime", "FP16")
+    )
+    assert float64 < 1e-6 * float32
+    assert float32 < 1e-2 * half
+
+    wrong = variant(model, "wrong", spoilt)
+    bad, _ = verify([str(checkpoint), str(wrong)], OPTIONS)
+    assert statuses(bad)["ONNX simplified"] == "failed"
+    assert not bad.passed
+    reasons = next(stage.reasons for stage in bad.stages if stage.name == "ONNX simplified")
+    assert "noise floors" in reasons[0]
+
+
+def test_without_a_checkpoint_the_graph_itself_is_the_reference(model):
+    found = statuses(verify([str(model)], OPTIONS)[0])
+    assert found["torch float64"] == found["ONNX as traced"] == "not done"
+    assert found["ONNX simplified"] == "reference"
+    assert found["ONNX Runtime"] == found["FP16"] == "passed"
+
+
+def spoilt(graph: onnx.ModelProto, factor: float = 1.005) -> onnx.ModelProto:
+    """One weight tensor in the middle of the network, a little too large."""
+    tensors = [t for t in graph.graph.initializer if len(t.dims) == 4]
+    tensor = tensors[len(tensors) // 2]
+    larger = numpy_helper.to_array(tensor) * np.float32(factor)
+    tensor.CopyFrom(numpy_helper.from_array(larger, tensor.name))
+    return graph
+
+
+def test_a_half_model_of_other_weights_fails_and_its_first_node_is_named(model):
+    wrong = variant(model, "wrong-half", lambda graph: to_fp16(spoilt(graph, 1.05)))
+    sound = variant(model, "half", to_fp16)
+    options = replace(OPTIONS, nodes=True)
+
+    good, _ = verify([str(model), str(sound)], options)
+    bad, _ = verify([str(model), str(wrong)], options)
+
+    assert statuses(good)["FP16"] == "passed"
+    sound_half, wrong_half = (
+        next(stage for stage in v.stages if stage.name == "FP16") for v in (good, bad)
+    )
+    assert sound_half.parting.compared > 5
+    assert sound_half.parting.first is None
+    first = wrong_half.parting.first
+    assert first is not None
+    tensors = [t for t in onnx.load(model).graph.initializer if len(t.dims) == 4]
+    assert first.operator == "Conv"
+    consumer = next(
+        node
+        for node in onnx.load(model).graph.node
+        if tensors[len(tensors) // 2].name in node.input
+    )
+    assert first.value == consumer.output[0]
+
+
+def test_a_quantised_model_that_collapsed_fails_and_a_fair_one_passes(model):
+    def quantised(levels: float):
+        """Weights and one activation on a grid, as Q/DQ nodes would have it."""
+
+        def change(graph: onnx.ModelProto) -> onnx.ModelProto:
+            for tensor in graph.graph.initializer:
+                if len(tensor.dims) < 4:
+                    continue
+                values = numpy_helper.to_array(tensor)
+                step = np.abs(values).max(axis=(1, 2, 3), keepdims=True) / levels
+                step[step == 0] = 1
+                coarse = (np.round(values / step) * step).astype(np.float32)
+                tensor.CopyFrom(numpy_helper.from_array(coarse, tensor.name))
+            # A pair around the class scores: the graph is a quantised one by its operators.
+            decider = next(node for node in graph.graph.node if node.op_type == "ArgMax")
+            scores = decider.input[0]
+            nodes = [
+                onnx.helper.make_node("QuantizeLinear", [scores, "qs", "qz"], ["q"], name="q"),
+                onnx.helper.make_node("DequantizeLinear", ["q", "qs", "qz"], ["dq"], name="dq"),
+            ]
+            graph.graph.initializer.append(
+                numpy_helper.from_array(np.array(0.005, np.float32), "qs")
+            )
+            graph.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int8), "qz"))
+            decider.input[0] = "dq"
+            place = list(graph.graph.node).index(decider)
+            for node in reversed(nodes):
+                graph.graph.node.insert(place, node)
+            return graph
+
+        return change
+
+    fair = variant(model, "int8", quantised(127))
+    coarse = variant(model, "int3", quantised(3))
+    assert statuses(verify([str(model), str(fair)], OPTIONS)[0])["Q/DQ"] == "passed"
+    assert statuses(verify([str(model), str(coarse)], OPTIONS)[0])["Q/DQ"] == "failed"
+
+
+def test_a_minimum_asked_for_is_a_gate_too(model):
+    sound = verify([str(model)], replace(OPTIONS, min_agreement=0.5))[0]
+    assert sound.passed
+    asked = verify([str(model)], replace(OPTIONS, min_agreement=1.0))[0]
+    half = next(stage for stage in asked.stages if stage.name == "FP16")
+    assert half.figures.agreement < 1
+    assert half.status == "failed"
+    assert "at least 1" in half.reasons[-1]
+
+
+def test_files_that_are_no_chain_are_refused(checkpoint, model, tmp_path):
+    half = variant(model, "lonely-half", to_fp16)
+    with pytest.raises(OptionError, match="nothing to compare with"):
+        verify([str(half)], OPTIONS)
+    with pytest.raises(OptionError, match="both FP32"):
+        verify([str(model), str(model)], OPTIONS)
+    with pytest.raises(OptionError, match="both checkpoints"):
+        verify([str(checkpoint), str(checkpoint)], OPTIONS)
+    with pytest.raises(OptionError, match="--size"):
+        verify([str(model)], replace(OPTIONS, size=(32, 32)))
+    source = by_hand(tmp_path / "theirs.onnx")
+    other = tmp_path / "other.onnx"
+    import_model(source, ImportOptions(other, "a,b,c,d", mean=IMAGENET[0], std=IMAGENET[1]))
+    small = variant(other, "other-half", to_fp16)
+    with pytest.raises(OptionError, match="64x96"):
+        verify([str(model), str(small)], OPTIONS)
+
+
+def test_the_command_line_writes_json_and_a_page_and_exits_3_on_failure(model, tmp_path, capsys):
+    report, html = tmp_path / "v.json", tmp_path / "v.html"
+    arguments = ["verify", str(model), "--frames", "1", "--threads", "1", "--report", str(report),
+                 "--html", str(html)]  # fmt: skip
+    assert main(arguments) == 0
+    facts = json.loads(report.read_text())
+    assert facts["schema"] == "hyperseg-edge.verify/1"
+    assert facts["passed"] is True
+    text = html.read_text()
+    assert "not done" in text
+    # Everything is inside: no address is fetched.
+    assert not re.search(r"(?:src|href)='(?!data:)", text)
+    assert main([*arguments, "--gate", "1e-9"]) == 3
+    assert json.loads(report.read_text())["passed"] is False
+    capsys.readouterr()
+    assert main(["verify", str(model), "--gate", "0"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_names_are_escaped_on_the_page(model):
+    verification, sample = verify([str(model)], replace(OPTIONS, frames=1))
+    text = page(replace(verification, model="<script>x</script>"), sample)
+    assert "<script>" not in text
+
+
+@pytest.mark.gst
+def test_frames_may_come_from_a_source(model, tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    for number in range(3):
+        picture = np.full((100, 200, 3), 60 * number, np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
+    verification, sample = verify([str(model)], replace(OPTIONS, source=str(tmp_path), frames=2))
+    assert verification.frames == 2
+    assert sample.frame.shape == (*SIZE, 3)
+    with pytest.raises(SourceError):
+        verify([str(model)], replace(OPTIONS, source=str(tmp_path / "none.mp4")))
+
+
+@pytest.mark.parametrize("precision", ROUNDING)
+def test_a_floor_moves_every_weight_by_up_to_one_unit(precision, tmp_path):
+    graph = onnx.load(by_hand(tmp_path / "net.onnx"))
+    before = numpy_helper.to_array(graph.graph.initializer[0]).astype(np.float64)
+    after = numpy_helper.to_array(jittered(graph, precision, 1).graph.initializer[0])
+    moved = np.abs(after - before)
+    unit = ROUNDING[precision]
+    largest = np.abs(before).max(axis=(1, 2, 3), keepdims=True)
+    limit = unit * largest if precision == "int8" else unit * np.abs(before)
+    assert (moved <= limit * 1.001 + 1e-7 * np.abs(before)).all()
+    assert (moved > 0).mean() > 0.9
+    again = numpy_helper.to_array(jittered(graph, precision, 1).graph.initializer[0])
+    assert (again == after).all()
