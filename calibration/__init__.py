@@ -1,6 +1,15 @@
 """Choosing INT8 ranges of an exported network from sample frames.
 
-This stage takes an ONNX model and frames, and gives a table of ranges or a graph with Q/DQ nodes.
-It needs numpy, onnx and onnxruntime, never torch, so that a model can be calibrated where it runs.
-So far the package only reserves its place in the layers; no verb of the command line uses it yet.
+This stage takes an ONNX model and frames, and gives a graph with Q/DQ nodes and a report of what
+that costs. It needs numpy, onnx and onnxruntime, never torch, so that a model can be calibrated
+where it runs. From a verb to its work::
+
+    cli -> calibrate -> samples, selection      which frames
+                     -> policy, operators       where pairs go
+                     -> ranges, histogram, methods   how wide each tensor is
+                     -> qdq                     the pairs, inserted and removed
+                     -> judge, sensitivity, mixed    what it costs, and where to give INT8 up
+                     -> report, sites           for people, and for `training.qat`
+
+`cache` reads and writes the same ranges as TensorRT's calibration cache.
 """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.errors import ParityError
+from edge_runtime.stored_weights import SUFFIX
 
 if TYPE_CHECKING:
     import onnx
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _MIN_ELEMENTS = 64
 """Smaller tensors (scales, shapes, biases of few channels) are not worth a node."""
-_SUFFIX = "_float16"
 
 
 @dataclass(frozen=True)
@@ -49,34 +49,13 @@ def pack_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
         if tensor.data_type != TensorProto.FLOAT or values.size < _MIN_ELEMENTS:
             continue
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(_to_float16(name, values), name + _SUFFIX))
-        casts.append(helper.make_node("Cast", [name + _SUFFIX], [name], to=TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(_to_float16(name, values), name + SUFFIX))
+        casts.append(helper.make_node("Cast", [name + SUFFIX], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *packed.graph.node]
     del packed.graph.node[:]
     packed.graph.node.extend(nodes)
     onnx.checker.check_model(packed, full_check=True)
     return packed
-
-
-def unpack_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The reverse: float32 initializers and no casts; other graphs come back as they were."""
-    import onnx
-    from onnx import numpy_helper
-
-    unpacked = onnx.ModelProto()
-    unpacked.CopyFrom(graph)
-    stored = {t.name: t for t in unpacked.graph.initializer if t.name.endswith(_SUFFIX)}
-    kept = []
-    for node in unpacked.graph.node:
-        if node.op_type == "Cast" and node.input[0] in stored:
-            tensor = stored[node.input[0]]
-            values = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
-        else:
-            kept.append(node)
-    del unpacked.graph.node[:]
-    unpacked.graph.node.extend(kept)
-    return unpacked
 
 
 def measure_loss(

@@ -9,7 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.errors import ParityError
-from export.storage import measure_loss, pack_weights, unpack_weights
+from edge_runtime.stored_weights import unpack_weights
+from export.storage import measure_loss, pack_weights
 
 
 def _graph(kernel: np.ndarray) -> onnx.ModelProto:

@@ -1,0 +1,200 @@
+"""Verb ``calibration-cache``; onnx is imported by its bodies only."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_runtime.errors import ArtifactError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from calibration.cache import Algorithm
+    from edge_runtime.artifacts import Manifest
+
+POLICY_NAMES = ("trt-gpu", "trt-dla")
+ALGORITHM_NAMES = ("EntropyCalibration2", "MinMaxCalibration")
+NAMES_SHOWN = 10
+
+
+class _Version(click.ParamType):
+    """``10.3`` or ``10.3.0`` as (major, minor, patch)."""
+
+    name = "VERSION"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int]:
+        """See `click.ParamType.convert`."""
+        found = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?(?:\.\d+)?", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no TensorRT version; expected one such as 10.3.0", param, ctx)
+        return int(found[1]), int(found[2]), int(found[3] or 0)
+
+
+_POLICY = click.option(
+    "--policy", type=click.Choice(POLICY_NAMES), default="trt-gpu", show_default=True,
+    help="Which tensors need a range.",
+)  # fmt: skip
+_TARGET = click.option(
+    "--target", type=_Version(), default="10.3.0", show_default=True, help="The TensorRT."
+)
+
+
+@click.group("calibration-cache")
+def calibration_cache() -> None:
+    """Explain and convert calibration caches of TensorRT up to 10."""
+
+
+@calibration_cache.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("cache", type=click.Path(path_type=Path))
+@_POLICY
+@_TARGET
+def explain(model: Path, cache: Path, policy: str, target: tuple[int, int, int]) -> int:
+    """Say what CACHE lacks for MODEL, and whether a TensorRT will take it.
+
+    Exit code 1 if it will not. TensorRT itself is not asked: the rules are those of its
+    documentation and samples.
+    """
+    from calibration.cache import explain_cache
+    from calibration.cache_convert import load_cache
+
+    manifest, wanted, pairs = _wanted(model, policy)
+    found, known = load_cache(cache, manifest)
+    version = ".".join(map(str, target))
+    by_trtexec = explain_cache(found, wanted, target=target)
+    by_python = explain_cache(found, wanted, target=target, algorithm=found.algorithm)
+    click.echo(
+        f"{cache.name}: TensorRT {'.'.join(map(str, found.version))}, {found.algorithm}, "
+        f"{len(found.scales)} scales"
+    )
+    click.echo(
+        f"covers {100 * by_trtexec.coverage:.1f} % of the {len(wanted)} tensors that {policy} "
+        f"quantises in {model.name}"
+    )
+    _list("missing", by_trtexec.missing)
+    _list("extra", by_trtexec.extra)
+    if not known:
+        click.echo("note: nothing beside the cache says whose it is; judged by names alone")
+    if pairs:
+        click.echo("note: TensorRT ignores a cache where the model has Q/DQ pairs, as this one has")
+    for user, verdict in (("trtexec --calib", by_trtexec), ("a calibrator class", by_python)):
+        reasons = [*verdict.refusals, *(["scales are missing"] if verdict.missing else [])]
+        click.echo(f"{user} of TensorRT {version}: " + ("; ".join(reasons) or "takes it"))
+    return 0 if by_python.accepted else 1
+
+
+@calibration_cache.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--cache", type=click.Path(path_type=Path), help="Ranges for a float MODEL.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True,
+    help="A cache; with --cache, the INT8.onnx.",
+)  # fmt: skip
+@_POLICY
+@_TARGET
+@click.option(
+    "--algorithm", type=click.Choice(ALGORITHM_NAMES), default=ALGORITHM_NAMES[0],
+    show_default=True, help="Of the calibrator that will read the cache.",
+)  # fmt: skip
+def convert(
+    model: Path,
+    cache: Path | None,
+    output: Path,
+    policy: str,
+    target: tuple[int, int, int],
+    algorithm: Algorithm,
+) -> None:
+    """Make a cache of an INT8 MODEL, or with --cache an INT8 model of a float MODEL."""
+    if not output.parent.is_dir():
+        raise OptionError(f"cannot write {output}: no folder {output.parent}")
+    if (cache is not None) != (output.suffix == ".onnx"):
+        raise OptionError(
+            f"output {output}: an .onnx is made with --cache, a cache without; change one of them"
+        )
+    count = (
+        _to_cache(model, output, target, algorithm)
+        if cache is None
+        else _to_graph(model, cache, output, policy)
+    )
+    click.echo(f"wrote {output}: {count} ranges")
+
+
+def _to_cache(model: Path, output: Path, target: tuple[int, int, int], algorithm: Algorithm) -> int:
+    import onnx
+
+    from calibration.cache import cache_of
+    from calibration.cache_convert import graph_ranges, save_cache
+    from edge_runtime.artifacts import read_manifest
+
+    manifest = read_manifest(model, kind="onnx")
+    cache = cache_of(graph_ranges(onnx.load_model(model)), version=target, algorithm=algorithm)
+    record = manifest.options.get("quantization")
+    if not isinstance(record, dict) or not manifest.parents:
+        raise ArtifactError(f"{model} does not say which model it was made from; calibrate again")
+    save_cache(output, cache, str(record["policy"]), manifest.parents[0].sha256)
+    return len(cache.scales)
+
+
+def _to_graph(model: Path, cache: Path, output: Path, policy: str) -> int:
+    from dataclasses import replace
+
+    import onnx
+
+    from calibration.cache_convert import load_cache
+    from calibration.policy import POLICIES, place
+    from calibration.qdq import insert, strip
+    from calibration.report import ranges_hash
+    from edge_runtime.artifacts import (
+        Parent,
+        create_artifact,
+        created_by_this_command,
+        read_manifest,
+    )
+    from edge_runtime.stored_weights import unpack_weights
+
+    manifest = read_manifest(model, kind="onnx")
+    ranges = load_cache(cache, manifest)[0].ranges
+    graph = strip(unpack_weights(onnx.load_model(model)))
+    content = insert(graph, place(graph, POLICIES[policy]), ranges).SerializeToString()
+    record = {"policy": policy, "cache": cache.name, "ranges_sha256": ranges_hash(ranges)}
+    described = replace(
+        manifest,
+        created_by=created_by_this_command(),
+        options={**manifest.options, "quantization": record},
+        parents=(Parent("onnx", model.name, manifest.sha256),),
+        parity=None,
+        metrics=(),
+    )
+    create_artifact(output, described, lambda part: part.write_bytes(content))
+    return len(ranges)
+
+
+def _wanted(model: Path, policy: str) -> tuple[Manifest, tuple[str, ...], bool]:
+    """(manifest, tensors that need a range, whether the model has Q/DQ pairs)."""
+    import onnx
+
+    from calibration.cache_convert import graph_ranges
+    from calibration.graph import QUANTIZE
+    from calibration.policy import POLICIES, place
+    from calibration.qdq import strip
+    from edge_runtime.artifacts import read_manifest
+    from edge_runtime.stored_weights import unpack_weights
+
+    manifest = read_manifest(model, kind="onnx")
+    graph = onnx.load_model(model)
+    if any(node.op_type == QUANTIZE for node in graph.graph.node):
+        return manifest, tuple(graph_ranges(graph)), True
+    tensors = place(strip(unpack_weights(graph)), POLICIES[policy]).tensors
+    return manifest, tuple(tensor.name for tensor in tensors), False
+
+
+def _list(title: str, names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        click.echo(f"{title} ({len(names)}): {', '.join(names[:NAMES_SHOWN])}{more}")
