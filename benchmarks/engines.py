@@ -8,6 +8,7 @@ shapes. The INT8 graphs have ranges of one frame.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,9 @@ def main() -> None:
     }
     for name in options.presets:
         for precision, graph in graphs(name):
-            found[f"{name} {precision}"] = row(precision, graph)
+            found[f"{name} {precision}"] = figures = row(precision, graph)
+            verdict = "accepted" if figures["accepted"] else figures["why"]
+            print(name, precision, verdict, file=sys.stderr, flush=True)
     report(found, options.json)
 
 

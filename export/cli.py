@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from edge_runtime.artifacts import Head, ResizeMode
-from export.options import ExportOptions, Storage
+from edge_runtime.errors import OptionError
+from export.options import ExportOptions, Storage, only_precision
 from training.options import parse_size
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from edge_runtime.artifacts import Manifest
 
 
 @click.command()
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
     "--store", type=click.Choice(get_args(Storage)), default=ExportOptions.store,
     show_default=True, help="Type of the weights in the file; computing stays float32.",
 )  # fmt: skip
+@click.option(
+    "--precision", type=click.Choice(("fp32", "fp16")), default=ExportOptions.precision,
+    show_default=True, help="What the graph computes in.",
+)  # fmt: skip
 @click.option("--preset", help="Of an official .pth; found from its keys if not given.")
 @click.option("--name", help="Model name; the checkpoint's if not given.")
 @click.option("--license", help="Of the weights; the checkpoint's if not given.")
@@ -45,21 +52,39 @@ def export(checkpoint: Path, **values: Any) -> None:
 
     The graph takes uint8 frames and normalises, upsamples and decides inside. It is compared with
     the checkpoint in float64; a graph that fails is not written. The verdict goes into the
-    manifest beside the model.
+    manifest beside the model. An FP16 graph can also be made of an exported model: give F.onnx in
+    place of CHECKPOINT.
     """
     options = ExportOptions(**values)
     from edge_runtime.artifacts import check_readable
 
     check_readable(checkpoint)
     from export.describe import table
-    from export.export import export as make
 
-    manifest = make(checkpoint, options, report=lambda line: click.echo(line, err=True))
+    manifest = _make(checkpoint, options)
     import msgspec
     from rich.console import Console
 
     facts = {"wrote": str(options.output), **msgspec.to_builtins(manifest)}
     Console(soft_wrap=True).print(table(facts))
+
+
+def _make(source: Path, options: ExportOptions) -> Manifest:
+    def report(line: str) -> None:
+        click.echo(line, err=True)
+
+    if source.suffix == ".onnx":
+        if options.precision != "fp16" or options != only_precision(options):
+            raise OptionError(
+                f"{source} is exported already: only --precision fp16 changes such a model; for "
+                "another size, head or name export its checkpoint"
+            )
+        from export.half import make_half
+
+        return make_half(source, options.output, report)
+    from export.export import export as make
+
+    return make(source, options, report=report)
 
 
 @click.command()

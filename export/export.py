@@ -18,6 +18,7 @@ from edge_runtime.artifacts import (
 )
 from export.counts import count_macs
 from export.deploy import DeployNetwork
+from export.half import as_half
 from export.parity import compare, parity_frames, require
 from export.storage import measure_loss, pack_weights
 from export.to_onnx import OPSET, to_onnx
@@ -50,7 +51,8 @@ def export(
     Raises:
         ArtifactError: the checkpoint cannot be loaded.
         OptionError: the size does not fit, or the output cannot be written.
-        ParityError: the graph's answers are not the checkpoint's; nothing is written then.
+        ParityError: the graph's answers are not the checkpoint's, or half precision loses too
+            much; nothing is written then.
     """
     net, parent = _load(checkpoint, options)
     size = options.size or net.config.train_size
@@ -66,6 +68,8 @@ def export(
         loss = measure_loss(graph, packed, pictures)
         report(f"weights as float16: {100 * loss.pixels_changed:.2f} % of the mask changes")
         graph, manifest = packed, _with_storage(manifest, asdict(loss))
+    if options.precision == "fp16":
+        graph, manifest = as_half(graph, manifest, report)
     serialised = graph.SerializeToString()
     return create_artifact(options.output, manifest, lambda part: part.write_bytes(serialised))
 

@@ -35,6 +35,8 @@ class ExportOptions:
     """Model name; None takes the checkpoint's."""
     license: str | None = None
     """Licence of the weights for the manifest; None takes the checkpoint's."""
+    precision: Literal["fp32", "fp16"] = "fp32"
+    """What the graph computes in; its inputs and outputs are the same."""
     preset: str | None = None
     """Of an official ``.pth``; None finds it from the file's keys."""
     store: Storage = "float32"
@@ -49,3 +51,8 @@ class ExportOptions:
             raise OptionError(f"cannot write {self.output}: no folder {self.output.parent}")
         if self.parity_frames < 1:
             raise OptionError(f"parity_frames is {self.parity_frames}; at least one is compared")
+
+
+def only_precision(options: ExportOptions) -> ExportOptions:
+    """Output and precision of `options`, all else as it is by default."""
+    return ExportOptions(options.output, precision=options.precision)

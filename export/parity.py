@@ -23,6 +23,7 @@ import torch
 from edge_runtime.artifacts import Parity
 from edge_runtime.errors import BackendError, ParityError
 from export.deploy import DeployNetwork
+from export.frames import sample_frames
 
 if TYPE_CHECKING:
     import onnx
@@ -48,25 +49,8 @@ EPS_RATIO = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
 
 
 def parity_frames(config: HyperSegConfig, size: tuple[int, int], count: int) -> list[Image]:
-    """Frames to compare on, (H, W, 3) uint8 RGB: smooth noise and street scenes by turns.
-
-    The noise has the mean and deviation the network's normalisation takes out, so that even a
-    network that never saw a picture meets values of unit scale.
-    """
-    from edge_runtime.street import StreetCamera, StreetOptions
-
-    frames = []
-    for seed in range(count):
-        if seed % 2:
-            scene, _ = StreetCamera(StreetOptions(size=size, seed=seed)).frame(0)
-            frames.append(np.ascontiguousarray(scene[..., ::-1]))
-            continue
-        rng = np.random.default_rng(seed)
-        coarse = rng.standard_normal((size[0] // 16, size[1] // 16, 3))
-        blobs = coarse.repeat(16, 0).repeat(16, 1) + 0.3 * rng.standard_normal((*size, 3))
-        value = 255.0 * (np.array(config.mean) + np.array(config.std) * blobs)
-        frames.append(value.clip(0, 255).astype(np.uint8))
-    return frames
+    """Frames to compare on, (H, W, 3) uint8 RGB (see `export.frames`)."""
+    return sample_frames(config.mean, config.std, size, count)
 
 
 def compare(

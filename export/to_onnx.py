@@ -25,13 +25,16 @@ OPSET = 18
 """Read by every TensorRT this project targets (10.3 on) and by onnxruntime."""
 
 
-def to_onnx(net: HyperSeg, size: tuple[int, int], head: Head) -> onnx.ModelProto:
+def to_onnx(
+    net: HyperSeg, size: tuple[int, int], head: Head, *, simplify: bool = True
+) -> onnx.ModelProto:
     """The deployment graph of `net` at one size: input `frame`, output `mask` or `logits`.
 
     Args:
         net: float32, in eval mode.
         size: (height, width) of the frame.
         head: what comes out.
+        simplify: fold and fuse after tracing; False gives the graph as traced.
 
     Returns:
         Static shapes, (1, H, W, 3) uint8 in; (1, H, W) uint8 or (1, C, H, W) float32 out.
@@ -41,11 +44,17 @@ def to_onnx(net: HyperSeg, size: tuple[int, int], head: Head) -> onnx.ModelProto
         DependencyError: a package of the export stage is missing.
     """
     module = DeployHyperSeg(net, size, head).eval()
-    return trace(module, torch.zeros(1, *size, 3, dtype=torch.uint8), "frame", head)
+    example = torch.zeros(1, *size, 3, dtype=torch.uint8)
+    return trace(module, example, "frame", head, simplify=simplify)
 
 
 def trace(
-    module: nn.Module, example: torch.Tensor, input_name: str, output_name: str
+    module: nn.Module,
+    example: torch.Tensor,
+    input_name: str,
+    output_name: str,
+    *,
+    simplify: bool = True,
 ) -> onnx.ModelProto:
     """Any module as a checked and simplified ONNX graph, through torch's dynamo exporter."""
     try:
@@ -62,8 +71,10 @@ def trace(
             input_names=[input_name], output_names=[output_name],
         )  # fmt: skip
     assert program is not None
-    simplified, equal = onnxsim.simplify(program.model_proto)
-    graph: onnx.ModelProto = simplified if equal else program.model_proto
+    graph: onnx.ModelProto = program.model_proto
+    if simplify:
+        simplified, equal = onnxsim.simplify(graph)
+        graph = simplified if equal else graph
     _strip_debug_text(graph)
     onnx.checker.check_model(graph, full_check=True)
     return graph

@@ -1,0 +1,169 @@
+"""What an engine is bound to, and in words why one does not fit.
+
+An engine runs on the GPU architecture, TensorRT version and platform it was built for. All of that,
+and all that decided on its arithmetic, is its identity; the identity's hash is its address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge_runtime.errors import ManifestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_runtime.artifacts import Manifest
+
+OPTIONS_KEY = "engine"
+"""Where an engine's manifest keeps its identity: ``options["engine"]``."""
+
+
+@dataclass(frozen=True)
+class EngineIdentity:
+    """Everything that makes one engine another than the next."""
+
+    onnx_sha256: str
+    """Of the graph it was built from."""
+    precision: str
+    """``fp32``, ``fp16`` or ``int8``, as asked for and found in the engine."""
+    typing: str
+    """``strong``: the graph's own types; ``weak``: the builder's flags."""
+    runtime: str
+    """Python package that built it: ``tensorrt`` or ``tensorrt_rtx``."""
+    runtime_version: str
+    """In full: engines do not move between versions."""
+    platform: str
+    """Such as ``linux-aarch64``."""
+    gpu: str | None = None
+    """Name of the GPU it was built on; null for an engine built ahead of time without one."""
+    compute_capability: str | None = None
+    cuda: str | None = None
+    l4t: str | None = None
+    targets: tuple[str, ...] = ()
+    """Compute capabilities it was built for ahead of time, ``12.0+`` meaning that and later ones;
+    empty for the GPU it was built on."""
+    dla_core: int | None = None
+    flags: tuple[str, ...] = ()
+    """Builder flags and settings that change the engine, sorted."""
+    calibration_key: str | None = None
+    """sha256 of the calibration cache; null where ranges lie in the graph."""
+
+    @property
+    def key(self) -> str:
+        """Hex sha256 of all fields: the engine's address."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+
+
+_WORDS = {
+    "onnx_sha256": "the ONNX model",
+    "precision": "the precision",
+    "typing": "the typing",
+    "runtime": "the runtime",
+    "runtime_version": "the runtime's version",
+    "platform": "the platform",
+    "gpu": "the GPU",
+    "compute_capability": "the GPU's compute capability",
+    "cuda": "the CUDA version",
+    "l4t": "the L4T release",
+    "targets": "the list of compute capabilities",
+    "dla_core": "the DLA core",
+    "flags": "the list of builder flags",
+    "calibration_key": "the calibration cache",
+}
+
+
+def differences(built: EngineIdentity, wanted: EngineIdentity) -> list[str]:
+    """In words, field by field, what an engine has and what is wanted here."""
+    found = []
+    for item in fields(EngineIdentity):
+        have, want = getattr(built, item.name), getattr(wanted, item.name)
+        if have != want:
+            words = f"{_WORDS[item.name]} was {_shown(have)} and is {_shown(want)} here"
+            found.append(words)
+    return found
+
+
+def misfits(
+    built: EngineIdentity,
+    *,
+    runtime: str,
+    version: str,
+    platform: str,
+    gpu: str | None,
+    compute_capability: str | None,
+) -> list[str]:
+    """In words, why an engine cannot run here; empty if nothing speaks against it.
+
+    Unlike `differences` this judges an engine without knowing what it should have been built of.
+
+    Args:
+        built: the engine's identity.
+        runtime: package that would load it.
+        version: of that package, in full.
+        platform: of this machine, such as ``linux-x86_64``.
+        gpu: name of this machine's GPU; None for none.
+        compute_capability: of that GPU.
+    """
+    pairs: list[tuple[str, str | None, str | None]] = [
+        ("runtime", built.runtime, runtime),
+        ("runtime_version", built.runtime_version, version),
+        ("platform", built.platform, platform),
+    ]
+    if not built.targets:
+        pairs += [
+            ("gpu", built.gpu, gpu),
+            ("compute_capability", built.compute_capability, compute_capability),
+        ]
+    found = [
+        f"{_WORDS[name]} was {_shown(have)} and is {_shown(want)} here"
+        for name, have, want in pairs
+        if have != want
+    ]
+    if built.targets and not any(_serves(t, compute_capability) for t in built.targets):
+        found.append(
+            f"it was built for compute capability {_shown(built.targets)} and the GPU here has "
+            f"{_shown(compute_capability)}"
+        )
+    return found
+
+
+def identity_of(path: Path, manifest: Manifest) -> EngineIdentity:
+    """The identity in an engine's manifest.
+
+    Raises:
+        ManifestError: it is missing or malformed.
+    """
+    try:
+        return msgspec.convert(manifest.options[OPTIONS_KEY], EngineIdentity)
+    except KeyError:
+        raise ManifestError(
+            f"{path}: its manifest does not say what it was built for; build it anew"
+        ) from None
+    except msgspec.ValidationError as error:
+        raise ManifestError(f"{path}: its manifest's identity is malformed: {error}") from error
+
+
+def _serves(target: str, capability: str | None) -> bool:
+    if capability is None:
+        return False
+    if target.endswith("+"):
+        return _numbers(capability) >= _numbers(target[:-1])
+    return capability == target
+
+
+def _numbers(capability: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in capability.split("."))
+
+
+def _shown(value: object) -> str:
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    text = str(value)
+    return f"{text[:12]}..." if len(text) == 64 else text

@@ -1,0 +1,1 @@
+"""Judging an ONNX graph by the rules of a TensorRT, without having it."""
