@@ -107,7 +107,7 @@ PRESETS: dict[str, HyperSegConfig] = {
         mean=LITE_MEAN,
         std=LITE_STD,
         labels="camvid-11",
-        train_size=(512, 704),
+        train_size=(576, 768),
     ),
     # The same with half the channels: the demo's network, trained from scratch in minutes.
     "street-n": HyperSegConfig(

@@ -39,7 +39,7 @@ _PAPER: dict[str, Any] = {
 }
 _CITYSCAPES = {**_PAPER, "steps": 90_000, "batch": 16, "poly_power": 0.9}
 _CAMVID = {**_PAPER, "poly_power": 2.0}
-_EDGE: dict[str, Any] = {"encoder_weights": "imagenet"}
+_EDGE: dict[str, Any] = {"encoder_weights": "imagenet", "lr": 1.5e-3}
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "cityscapes-m": {**_CITYSCAPES, "scale": (0.25, 2.0), "crop": (512, 1024)},
@@ -78,8 +78,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "jitter": 0.5,
         "hue": 0.5,
     },
-    "edge-n": _EDGE,
-    "edge-s": _EDGE,
+    "edge-n": {**_EDGE, "steps": 3000},
+    "edge-s": {**_EDGE, "steps": 4500, "batch": 4, "crop": (384, 576)},
     "street-n": {
         "steps": 1600,
         "scale": (0.6, 1.6),

@@ -58,4 +58,4 @@ def test_edge_presets_start_from_imagenet_and_variants_only_with_the_same_encode
 def test_a_recipe_is_a_copy():
     recipe("edge-n")["lr"] = 7.0
 
-    assert "lr" not in recipe("edge-n")
+    assert recipe("edge-n")["lr"] == 1.5e-3
