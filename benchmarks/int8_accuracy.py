@@ -143,7 +143,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     frames = gather(chosen, manifest, folder / "frames")
     refuse_shared(frames, data, manifest)
     fp32 = Runner(float_model, options.threads)
-    figures: dict[str, Any] = {"model": manifest.name, "data": data.name, "images": len(data)}
+    figures: dict[str, Any] = {"model": manifest.name, "model_sha256": manifest.sha256}
+    figures |= {"data": data.name, "images": len(data)}
     figures |= {"calibrated_on": len(frames), "measured_with": fp32.name, "int8": {}}
 
     def score(name: str, model: onnx.ModelProto, **facts: Any) -> None:
@@ -168,7 +169,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             try:
                 score(name, made)
             except (BackendError, Fail) as error:
-                figures["int8"][name] = {"does_not_run": str(error)}
+                figures["int8"][name] = {"does_not_run": str(error).strip()}
     return figures
 
 

@@ -9,7 +9,10 @@ where it runs. From a verb to its work::
                      -> ranges, histogram, methods   how wide each tensor is
                      -> qdq                     the pairs, inserted and removed
                      -> judge, sensitivity, mixed    what it costs, and where to give INT8 up
-                     -> report, sites           for people, and for `training.qat`
+                     -> report, sites           as JSON, also for `training.qat`
+                     -> publish, html, pictures, charts   for people
+                     -> storage                 weights as integers, a third of the size
 
-`cache` reads and writes the same ranges as TensorRT's calibration cache.
+`cache` reads and writes the same ranges as TensorRT's calibration cache; `cache_cli` explains and
+converts them (`cache_convert`), and `trt10` hands them to a TensorRT that still calibrates.
 """

@@ -147,7 +147,7 @@ def explain_cache(
     wanted: Collection[str],
     *,
     target: tuple[int, int, int],
-    algorithm: Algorithm = "EntropyCalibration2",
+    algorithm: str = "EntropyCalibration2",
 ) -> CacheVerdict:
     """How a cache fits, without TensorRT.
 

@@ -21,19 +21,12 @@ ALGORITHM_NAMES = ("EntropyCalibration2", "MinMaxCalibration")
 NAMES_SHOWN = 10
 
 
-class _Version(click.ParamType):
+def _version(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int, int]:
     """``10.3`` or ``10.3.0`` as (major, minor, patch)."""
-
-    name = "VERSION"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int, int]:
-        """See `click.ParamType.convert`."""
-        found = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?(?:\.\d+)?", str(value))
-        if found is None:
-            self.fail(f"{value!r} is no TensorRT version; expected one such as 10.3.0", param, ctx)
-        return int(found[1]), int(found[2]), int(found[3] or 0)
+    found = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?(?:\.\d+)?", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no TensorRT version; expected one such as 10.3.0")
+    return int(found[1]), int(found[2]), int(found[3] or 0)
 
 
 _POLICY = click.option(
@@ -41,7 +34,7 @@ _POLICY = click.option(
     help="Which tensors need a range.",
 )  # fmt: skip
 _TARGET = click.option(
-    "--target", type=_Version(), default="10.3.0", show_default=True, help="The TensorRT."
+    "--target", callback=_version, default="10.3.0", show_default=True, help="The TensorRT."
 )
 
 

@@ -25,7 +25,9 @@ figcaption { color: #5b6b7c; font-size: .85em; } code { font-size: .88em; }
 .bars { fill: #4a7ab5; } .cut { stroke: #c01f2e; stroke-width: 1.5; }
 details summary { cursor: pointer; }
 """
-_MISSING = "not measured"
+_MISSING, _MEAN = "not measured", "mIoU"
+BAD_POINTS = 1.0
+"""Below fp32, from where on a loss is shown in red."""
 
 
 def render(report: Mapping[str, Any], frames: Sequence[FramePictures] = ()) -> str:
@@ -91,10 +93,9 @@ def _accuracy(report: Mapping[str, Any]) -> str:
         "int8, all": report["accuracy_all_int8"]["int8"],
         "int8, mixed": accuracy["int8"] if blocks else None,
     }
-    rows = [["mIoU", *(_mean(column) for column in columns.values())]]
-    rows += [
-        [escape(name), *(_of_class(column, name) for column in columns.values())]
-        for name in accuracy["fp32"]["iou"]
+    rows = [
+        [escape(name), *_cells([_value(column, name) for column in columns.values()])]
+        for name in (_MEAN, *accuracy["fp32"]["iou"])
     ]
     notes = []
     if fp16 is None:
@@ -104,29 +105,27 @@ def _accuracy(report: Mapping[str, Any]) -> str:
     else:
         notes.append(f"int8, mixed keeps float: {escape(', '.join(blocks))}.")
     note = f'<p class="note">IoU in per cent, and points below fp32. {" ".join(notes)}</p>'
-    for row in rows:
-        row[2:] = [_with_drop(value, row[1]) for value in row[2:]]
     return _table(["class", *columns], rows) + note
 
 
-def _mean(column: Mapping[str, Any] | None) -> str:
-    return _MISSING if column is None else f"{100 * column['miou']:.2f}"
-
-
-def _of_class(column: Mapping[str, Any] | None, name: str) -> str:
-    if column is None:
+def _value(scores: Mapping[str, Any] | None, name: str) -> float | str:
+    """The mean or a class's IoU in per cent, or why there is none."""
+    if scores is None:
         return _MISSING
-    value = column["iou"][name]
-    return "absent" if value is None else f"{100 * value:.2f}"
+    value = scores["miou"] if name == _MEAN else scores["iou"][name]
+    return "absent" if value is None else float(100 * value)
 
 
-def _with_drop(value: str, reference: str) -> str:
-    try:
-        drop = float(reference) - float(value)
-    except ValueError:
-        return value
-    kind = "bad" if drop > 1 else "note"
-    return f'{value} <span class="{kind}">{-drop:+.2f}</span>'
+def _cells(values: Sequence[float | str]) -> list[str]:
+    """Values as text, all but the first with what they gain or lose against it."""
+    first, cells = values[0], []
+    for index, value in enumerate(values):
+        text = value if isinstance(value, str) else f"{value:.2f}"
+        if index and isinstance(value, float) and isinstance(first, float):
+            kind = "bad" if value < first - BAD_POINTS else "note"
+            text += f' <span class="{kind}">{round(value - first, 2) + 0.0:+.2f}</span>'
+        cells.append(text)
+    return cells
 
 
 def _frame(frame: FramePictures) -> str:

@@ -7,10 +7,12 @@ Every message is one line: what came, what was expected, what to do.
     ├── ArtifactError         a model or checkpoint that is missing, damaged or of another kind
     │   └── ManifestError     the manifest is absent, malformed, or does not belong to its file
     ├── SourceError           a camera, stream, video or image folder that cannot be read
+    │   └── SourceEndedError  a live source whose sender ended the stream
     ├── SinkError             an output that cannot be written
     ├── BackendError          the inference engine refused the model or failed while running it
     ├── DependencyError       an optional package or system component is missing or broken
-    └── ParityError           two forms of one network disagree by more than the gate allows
+    ├── ParityError           two forms of one network disagree by more than the gate allows
+    └── GateError             an INT8 model loses more accuracy than was allowed: exit code 3
 
 Anything else that escapes is a defect of ours and keeps its traceback.
 """
@@ -46,6 +48,10 @@ class SourceError(HypersegError):
     """A camera, stream, video or image folder that cannot be opened or read."""
 
 
+class SourceEndedError(SourceError):
+    """A live source, which is not to end, whose sender ended the stream."""
+
+
 class SinkError(HypersegError):
     """An output that cannot be written."""
 
@@ -60,3 +66,9 @@ class DependencyError(HypersegError):
 
 class ParityError(HypersegError):
     """Two forms of one network disagree by more than the gate allows."""
+
+
+class GateError(HypersegError):
+    """An INT8 model loses more accuracy than was allowed; it was not written."""
+
+    exit_code = 3

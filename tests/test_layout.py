@@ -21,7 +21,10 @@ else:
 
 PACKAGES = ("training", "export", "calibration", "edge_runtime")
 HEAVY = ("torch", "onnx", "onnxruntime", "onnxsim", "onnxscript", "cv2", "gi", "PIL", "numpy")
-LIGHT = ("edge_runtime", "edge_runtime.cli", "calibration", "training.cli", "export.cli")
+LIGHT = (
+    "edge_runtime", "edge_runtime.cli", "calibration", "calibration.cli", "calibration.cache_cli",
+    "training.cli", "export.cli",
+)  # fmt: skip
 LIGHT_VERBS = ("edge_runtime.models_cli", "edge_runtime.run_cli", "edge_runtime.demo_cli")
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.cache import CalibrationCache, cache_of, read_cache, write_cache
+from calibration.cache import ALGORITHMS, CalibrationCache, cache_of, read_cache, write_cache
 from calibration.cache_convert import graph_ranges, load_cache, save_cache, table_of
 from calibration.policy import POLICIES, place
 from calibration.qdq import grids_of, insert
 from calibration.storage import store_int8
-from calibration.trt10 import calibrator
+from calibration.trt10 import BASES, calibrator, made_from
 from edge_runtime import cli
 from edge_runtime.artifacts import read_manifest
 from edge_runtime.errors import ArtifactError, DependencyError, OptionError
@@ -34,12 +34,14 @@ def model(tmp_path: Path) -> Path:
     return write_model(tmp_path)
 
 
-@pytest.fixture
-def int8(tmp_path: Path, model: Path) -> Path:
-    output = tmp_path / "int8.onnx"
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made of a model like `model`."""
+    folder = tmp_path_factory.mktemp("int8")
+    output = folder / "int8.onnx"
     assert hyperseg(
-        "calibrate", model, "--frames", "street:", "--samples", 3, "--method", "mse", "--policy",
-        "trt-gpu", "-o", output,
+        "calibrate", write_model(folder), "--frames", "street:", "--samples", 1, "--method",
+        "minmax", "--policy", "trt-gpu", "-o", output,
     ) == 0  # fmt: skip
     return output
 
@@ -154,11 +156,11 @@ def test_mistakes_are_told_in_one_line(tmp_path, monkeypatch, model, int8, capsy
     assert len(error.splitlines()) == 1
 
 
-@given(st.dictionaries(NAMES, SCALES, min_size=1, max_size=8))
-def test_files_round_trip_bit_exactly_whatever_the_names(tmp_path_factory, scales):
+@settings(max_examples=25, deadline=None)  # each writes files
+@given(scales=st.dictionaries(NAMES, SCALES, min_size=1, max_size=8))
+def test_files_round_trip_bit_exactly_whatever_the_names(int8, scales):
     # given
-    folder = tmp_path_factory.mktemp("cache")
-    manifest = read_manifest(write_model(folder))
+    folder, manifest = int8.parent, read_manifest(int8)
     cache = CalibrationCache(
         (10, 3, 0), "EntropyCalibration2", {n: np.float32(s) for n, s in scales.items()}
     )
@@ -206,3 +208,18 @@ def test_a_cache_that_is_no_text_is_refused(tmp_path, model):
     path.write_bytes(b"TRT-100300-EntropyCalibration2\n\xff: 3f800000\n")
     with pytest.raises(ArtifactError, match="cannot read the cache"):
         load_cache(path, read_manifest(model))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_real_base_class_is_subclassed(algorithm):
+    """TensorRT-RTX 1.4 still had TensorRT 10's base classes; no builder is involved here."""
+    trt = pytest.importorskip("tensorrt_rtx")
+    if not hasattr(trt, BASES[algorithm]):
+        pytest.skip(f"tensorrt_rtx {trt.__version__} has no calibrators")
+    cache = cache_of({"a: b": 1.0}, version=(10, 3, 0), algorithm=algorithm)
+    made = made_from(trt, cache)
+    assert isinstance(made, getattr(trt, BASES[algorithm]))
+    assert made.get_batch_size() == 1
+    assert made.get_batch(["frame"]) is None
+    assert made.read_calibration_cache() == write_cache(cache).encode()
+    made.write_calibration_cache(b"")
