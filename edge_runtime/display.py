@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from edge_runtime.loop import Loop
-    from edge_runtime.report import LatencyReport
+    from edge_runtime.report import Dropped, LatencyReport, Outages
     from edge_runtime.timing import Distribution
-    from edge_runtime.video import Source
 
 REFRESH_HZ = 4
 PLAIN_INTERVAL_S = 5.0
@@ -35,9 +34,8 @@ class LiveLine:
     It is drawn by a thread of its own, so that writing to a slow terminal delays no frame.
     """
 
-    def __init__(self, loop: Loop, source: Source, console: Console | None = None) -> None:
+    def __init__(self, loop: Loop, console: Console | None = None) -> None:
         self._loop = loop
-        self._source = source
         self._console = console or Console(stderr=True)
         self._live: Live | None = None
         self._over = threading.Event()
@@ -73,11 +71,11 @@ class LiveLine:
     def line(self) -> Text:
         """The line as it stands now."""
         now = self._loop.snapshot()
-        queue = self._source.counters.dropped_queue
+        queue = self._loop.source.counters.dropped_queue
         return Text(
-            f"{now.fps:6.1f} frames/s   latency p50 {_ms(now.p50_ms)} p95 {_ms(now.p95_ms)} ms   "
-            f"age {_ms(now.age_ms)} ms   dropped: queue {queue} stale {now.dropped_stale} "
-            f"sink {now.dropped_sink}",
+            f"{_signal(self._loop)}{now.fps:6.1f} frames/s   latency p50 {_ms(now.p50_ms)} "
+            f"p95 {_ms(now.p95_ms)} ms   age {_ms(now.age_ms)} ms   "
+            f"dropped: queue {queue} stale {now.dropped_stale} sink {now.dropped_sink}",
             no_wrap=True,
             overflow="ellipsis",
         )
@@ -85,6 +83,14 @@ class LiveLine:
     def _print_plain(self) -> None:
         while not self._over.wait(PLAIN_INTERVAL_S):
             self._console.print(self.line(), soft_wrap=True)
+
+
+def _signal(loop: Loop) -> str:
+    """How the source is doing, unless it is well."""
+    state, outage = loop.source.state, loop.source.outage
+    if outage is None:
+        return "" if state == "up" else f"{state}   "
+    return f"no signal, {state} ({outage.cause}, tried {outage.failed_attempts} times)   "
 
 
 def print_report(report: LatencyReport, console: Console | None = None) -> None:
@@ -122,8 +128,8 @@ def _footer(report: LatencyReport) -> list[str]:
     lines = [
         f"Frames: {frames.captured} captured, {frames.inferred} inferred, {frames.published} "
         f"published, {frames.late} late; dropped: queue {dropped.queue}, stale {dropped.stale}, "
-        f"sink {dropped.sink}, source gap {dropped.source_gap}; in flight at the end "
-        f"{frames.in_flight}.",
+        f"sink {dropped.sink}, source gap {dropped.source_gap}{_lost_frames(dropped)}; in flight "
+        f"at the end {frames.in_flight}.",
         f"Rate: {_number(report.fps.publish)} results/s of {_number(report.fps.source)} frames/s "
         f"in {report.duration_s:.1f} s. Jitter: mean {_ms(report.jitter_ms.mean)}, max "
         f"{_ms(report.jitter_ms.max)} ms.",
@@ -131,6 +137,8 @@ def _footer(report: LatencyReport) -> list[str]:
         f"Model: {model.name}, {shape}, {model.backend}.",
         _warmup_sentence(report),
     ]
+    if report.outages.count or report.outages.irregular:
+        lines.append(_outage_sentence(report.outages))
     lines += [
         f"Sink {sink.sink}: {sink.consumed} results, {sink.dropped} dropped because it was busy."
         for sink in report.sinks
@@ -140,9 +148,52 @@ def _footer(report: LatencyReport) -> list[str]:
             f"Results were slower than the source: of {_number(report.fps.source)} frames/s "
             f"{_number(report.fps.infer)} were segmented, older ones were dropped for newer."
         )
+    lines += _telemetry_sentences(report)
     share = report.instrumentation.share
     if share is not None and share > DISTURBING_SHARE:
         lines.append(f"Measuring itself took {share:.1%} of the time.")
+    return lines
+
+
+def _lost_frames(dropped: Dropped) -> str:
+    named = {
+        "damaged": dropped.damaged,
+        "repeated": dropped.repeated,
+        "lost with their source": dropped.outage,
+    }
+    return "".join(f", {name} {count}" for name, count in named.items() if count)
+
+
+def _outage_sentence(outages: Outages) -> str:
+    causes = ", ".join(f"{count} {cause}" for cause, count in outages.causes.items())
+    irregular = ", ".join(f"{count} {kind}" for kind, count in outages.irregular.items())
+    text = f"Signal: {outages.count} outages"
+    if outages.count:
+        text += (
+            f" ({causes}), {outages.total_s:.1f} s in all, longest {outages.longest_s:.1f} s; "
+            f"{outages.reconnects} reconnected, {outages.failed_attempts} attempts in vain"
+        )
+    return f"{text}; irregular frames: {irregular or 'none'}."
+
+
+def _telemetry_sentences(report: LatencyReport) -> list[str]:
+    power, heat, device = report.power_w, report.temperature_c, report.device
+    parts = []
+    if power.mean is not None and power.max is not None:
+        parts.append(f"{power.mean:.1f} W mean, {power.max:.1f} W at most")
+    for name, celsius in (("GPU", heat.gpu_max), ("CPU", heat.cpu_max)):
+        if celsius is not None:
+            parts.append(f"{name} up to {celsius:.0f} C")
+    clocks = report.telemetry.clocks_mhz
+    parts += [f"{n} clock {c.min:.0f} to {c.max:.0f} MHz" for n, c in clocks.items()]
+    if device.power_mode is not None:
+        locked = ", clocks locked" if device.jetson_clocks else ""
+        parts.append(f"power mode {device.power_mode}{locked}")
+    lines = [f"Machine: {'; '.join(parts)}."] if parts else []
+    if report.throttled:
+        events = report.telemetry.throttle_events or {}
+        named = ", ".join(f"{name} {count} times" for name, count in events.items())
+        lines.append(f"THROTTLED: {named}. These are the figures of a machine slowed down.")
     return lines
 
 

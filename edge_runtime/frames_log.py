@@ -88,6 +88,7 @@ class FramesLog:
             "pts_ns": result.pts_ns,
             "state": result.state,
             "stale": result.stale,
+            "reason": result.reason,
             "timestamp_source": result.timestamp_source,
             "t_capture": result.capture_ns,
             "t_publish": stamps and stamps.publish,

@@ -21,6 +21,7 @@ from edge_runtime.report import Fault
 from edge_runtime.result import Result
 from edge_runtime.sinks.outlets import Outlets
 from edge_runtime.stop import Stop
+from edge_runtime.supervision.source import SupervisedSource
 from edge_runtime.timing import FrameStamps
 
 if TYPE_CHECKING:
@@ -29,13 +30,12 @@ if TYPE_CHECKING:
     from edge_runtime.artifacts import Manifest
     from edge_runtime.backends.base import Backend
     from edge_runtime.recorder import Snapshot
-    from edge_runtime.report import Ending
+    from edge_runtime.report import Ending, Outages
+    from edge_runtime.supervision.health import Outage
     from edge_runtime.video import Frame, Source
 
 POLL_S = 0.1
 """Longest single wait for a frame: the delay of Ctrl-C and of noticing a silent source."""
-SILENCE_S = 2.0
-"""A live source without a frame for so long has no signal; two intervals if it is slower."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Loop:
 
     Args:
         backend: already entered.
-        source: already entered.
+        source: already entered. One that is not supervised yet is watched, but never opened again.
         manifest: of the backend's model.
         options: policy, outlets, clock.
     """
@@ -69,13 +69,15 @@ class Loop:
     def __init__(
         self, backend: Backend, source: Source, manifest: Manifest, options: LoopOptions
     ) -> None:
+        if not isinstance(source, SupervisedSource):
+            source = SupervisedSource(source, clock=options.clock)
+        self.source = source
         self.recorder = Recorder()
-        self.faults: list[Fault] = []
+        self.faults = source.record.faults
         self.policy = options.policy
         self.first_ns: int | None = None
         """When the first frame was taken."""
         self._backend = backend
-        self._source = source
         self._options = options
         self._clock = options.clock
         self._feed = backend.feeds[manifest.inputs[0].name][0]
@@ -85,7 +87,7 @@ class Loop:
         self._engine_stamps = EngineStamps()
         self._last: Result | None = None
         self._last_seen_ns = 0
-        self._stall: Fault | None = None
+        self._told: Outage | None = None
 
     def run(self) -> Ending:
         """Take frames until the stream, the duration or the patience of the user ends.
@@ -102,17 +104,21 @@ class Loop:
                 return options.stop.reason
             if self._is_over():
                 return "duration"
-            frame = self._source.read(POLL_S)
+            frame = self.source.read(POLL_S)
             if frame is not None:
                 self._take(frame)
-            elif self._source.ended:
+            elif self.source.ended:
                 return "end"
             else:
-                self._watch_silence()
+                self._tell_outage()
 
     def elapsed_s(self) -> float:
         """Seconds since the first frame; 0 before it."""
         return 0.0 if self.first_ns is None else (self._clock() - self.first_ns) * 1e-9
+
+    def outages(self) -> Outages:
+        """The account of times without signal, so far."""
+        return self.source.record.summary(self._clock())
 
     def snapshot(self) -> Snapshot:
         """The figures of the last 10 s; may be called from another thread."""
@@ -180,12 +186,11 @@ class Loop:
 
     def _describe(self, frame: Frame) -> Result:
         """The result of a frame before it has a mask."""
-        clock = self._source.info.timestamp_source
+        clock = self.source.info.timestamp_source
+        self.recorder.use(clock)
         if self._last is not None and self._last.timestamp_source != clock:
-            # Latencies from two clocks must not share a distribution.
-            self.recorder.restart()
             kind = f"clock {self._last.timestamp_source} became {clock}"
-            self.faults.append(Fault(t_s=self.elapsed_s(), kind=kind))
+            self.faults.append(Fault(self.elapsed_s(), kind, recovered_after_s=0.0))
         self._last = Result(
             index=frame.index,
             pts_ns=frame.pts_ns,
@@ -205,25 +210,14 @@ class Loop:
     def _note_arrival(self, frame: Frame) -> None:
         if self.first_ns is None:
             self.first_ns = frame.dequeue_ns
-            self.policy = self.policy or default_policy(live=self._source.info.live)
-        if self._stall is not None:
-            self._stall.recovered_after_s = (frame.dequeue_ns - self._last_seen_ns) * 1e-9
-            self._stall = None
+            self.policy = self.policy or default_policy(live=self.source.info.live)
         self._last_seen_ns = frame.dequeue_ns
 
-    def _watch_silence(self) -> None:
-        """Publish ``no-signal`` once when a live source has delivered frames and then stopped."""
-        last, now_ns = self._last, self._clock()
-        if last is None or self._stall or not self._source.info.live:
+    def _tell_outage(self) -> None:
+        """Publish ``no-signal`` once for each time that a live source stops delivering."""
+        outage, last = self.source.outage, self._last
+        if outage is None or last is None or outage is self._told:
             return
-        silent_ns = now_ns - self._last_seen_ns
-        if silent_ns < silence_limit_s(self._source.info.fps_nominal) * 1e9:
-            return
-        self._stall = Fault(t_s=self.elapsed_s(), kind="stall")
-        self.faults.append(self._stall)
-        self._publish_without_mask(last.without_signal(silent_ns))
-
-
-def silence_limit_s(fps_nominal: float | None) -> float:
-    """How long a live source may deliver nothing before it counts as stalled."""
-    return max(SILENCE_S, 2 / fps_nominal) if fps_nominal else SILENCE_S
+        self._told = outage
+        silent_ns = self._clock() - self._last_seen_ns
+        self._publish_without_mask(last.without_signal(silent_ns, outage.reason))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from edge_runtime.errors import OptionError
 from edge_runtime.policy import parse_policy
 from edge_runtime.sinks.spec import parse_sink
+from edge_runtime.supervision.options import SupervisionOptions
 
 MAX_THREADS = 1024
+Rebuild = Literal["auto", "never"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,20 @@ class RunOptions:
     """Where to write one line of JSON per frame."""
     threads: int | None = None
     """CPU threads for one inference; None leaves it to the engine."""
+    rebuild: Rebuild | None = None
+    """Run on a TensorRT engine of the model. One that is missing or does not fit is built in the
+    background while ONNX Runtime, or the old engine, serves (``auto``), or the run is refused
+    (``never``). None runs the model itself."""
+    store: Path | None = None
+    """Folder of engines; None takes the user's cache folder."""
     quiet: bool = False
     """Show no live line on stderr."""
     with_picture: bool = False
     """Give results the full-size picture even if no sink needs it."""
     open_timeout_s: float = 10.0
     """How long the source's first frame may take."""
+    supervision: SupervisionOptions = field(default_factory=SupervisionOptions)
+    """What is done about a live source that fails."""
 
     def __post_init__(self) -> None:
         if self.policy is not None:

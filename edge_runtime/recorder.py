@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.timing import LATENCIES, STAGES, FrameStamps, Series, nearest_rank
 
 if TYPE_CHECKING:
-    from edge_runtime.video import SourceCounters
+    from edge_runtime.video import SourceCounters, TimestampSource
 
 WARMUP_FRAMES = 30
 WARMUP_TOLERANCE = 0.02
@@ -46,7 +46,7 @@ class Tally:
         Raises:
             RuntimeError: the frames do not add up, which is a defect of ours.
         """
-        remainder = source.captured - source.dropped_queue - self.read
+        remainder = source.captured - source.dropped - self.read
         if self.read != self.inferred + self.dropped_stale:
             raise RuntimeError(f"frames read do not add up: {self}")
         if self.inferred != self.published + self.dropped_sink:
@@ -105,6 +105,39 @@ class Snapshot:
     dropped_sink: int
 
 
+class Figures:
+    """Distributions of durations that all start from one clock."""
+
+    def __init__(self) -> None:
+        self.latencies = tuple(Series() for _ in LATENCIES)
+        """In the order of `LATENCIES`."""
+        self.stages = tuple(Series() for _ in STAGES)
+        """In the order of `STAGES`."""
+        self.jitter = Series()
+        self._last_publish: int | None = None
+        self._last_interval: int | None = None
+
+    def add(self, stamps: FrameStamps) -> None:
+        """Count a published frame."""
+        for series, value in zip(self.latencies, stamps.latencies_ns(), strict=True):
+            series.add_ns(value)
+        for series, value in zip(self.stages, stamps.stages_ns(), strict=True):
+            series.add_ns(value)
+        self._add_jitter(stamps.publish)
+
+    def _add_jitter(self, publish_ns: int) -> None:
+        if self._last_publish is not None:
+            interval = publish_ns - self._last_publish
+            if self._last_interval is not None:
+                self.jitter.add_ns(abs(interval - self._last_interval))
+            self._last_interval = interval
+        self._last_publish = publish_ns
+
+    def rest(self) -> None:
+        """What is published next does not follow what was published last."""
+        self._last_publish = self._last_interval = None
+
+
 class Recorder:
     """Collects the figures of one run. The loop records; another thread may take snapshots."""
 
@@ -113,31 +146,42 @@ class Recorder:
         self.cost_ns = 0
         """Time spent on recording and logging, all frames together."""
         self.warmup = WarmUp()
-        self.latencies: tuple[Series, ...] = ()
-        """In the order of `LATENCIES`."""
-        self.stages: tuple[Series, ...] = ()
-        """In the order of `STAGES`."""
-        self.jitter = Series()
-        self._last_publish: int | None = None
-        self._last_interval: int | None = None
-        self._reset()
+        self._clock: TimestampSource | None = None
+        self._by_clock: dict[TimestampSource | None, Figures] = {}
         self._stable: deque[FrameStamps] = deque(maxlen=WARMUP_FRAMES)
         self._window: deque[tuple[int, int]] = deque(maxlen=WINDOW_FRAMES)
         self._lock = threading.Lock()
         self._last_capture: int | None = None
 
-    def restart(self) -> None:
-        """Forget all durations, not the counts: the next ones are of another kind."""
+    def use(self, clock: TimestampSource) -> None:
+        """Durations start from this clock from now on; they are kept apart from those of others."""
+        if clock == self._clock:
+            return
         with self._lock:
             self._window.clear()
         self._stable.clear()
-        self._reset()
+        self._figures().rest()
+        self._clock = clock
 
-    def _reset(self) -> None:
-        self.latencies = tuple(Series() for _ in LATENCIES)
-        self.stages = tuple(Series() for _ in STAGES)
-        self.jitter = Series()
-        self._last_publish = self._last_interval = None
+    def _figures(self) -> Figures:
+        """Those of the clock now in use."""
+        found = self._by_clock.get(self._clock)
+        if found is None:
+            found = self._by_clock[self._clock] = Figures()
+        return found
+
+    @property
+    def clock(self) -> TimestampSource | None:
+        """The clock from which most frames were measured; None before the first."""
+        return max(self._by_clock, key=self._count, default=None)
+
+    def _count(self, clock: TimestampSource | None) -> int:
+        return self._by_clock[clock].latencies[0].n
+
+    @property
+    def figures(self) -> Figures:
+        """The durations of `clock`."""
+        return self._by_clock.get(self.clock) or Figures()
 
     def published(self, stamps: FrameStamps) -> None:
         """Record a published frame.
@@ -150,7 +194,7 @@ class Recorder:
             self._last_capture = stamps.capture
             self._add_to_window(stamps)
         if self.warmup.over:
-            self._add(stamps)
+            self._figures().add(stamps)
         else:
             self._add_during_warmup(stamps)
 
@@ -160,34 +204,19 @@ class Recorder:
         self._stable.append(stamps)
         if not self.warmup.over:
             if not first:
-                self._add(stamps)
+                self._figures().add(stamps)
             return
-        self._reset()
+        self._by_clock.clear()
         if self.warmup.converged:
             for proof in self._stable:
-                self._add(proof)
+                self._figures().add(proof)
         self._stable.clear()
-
-    def _add(self, stamps: FrameStamps) -> None:
-        for series, value in zip(self.latencies, stamps.latencies_ns(), strict=True):
-            series.add_ns(value)
-        for series, value in zip(self.stages, stamps.stages_ns(), strict=True):
-            series.add_ns(value)
-        self._add_jitter(stamps.publish)
 
     def _add_to_window(self, stamps: FrameStamps) -> None:
         window = self._window
         window.append((stamps.publish, stamps.publish - stamps.capture))
         while stamps.publish - window[0][0] > WINDOW_NS:
             window.popleft()
-
-    def _add_jitter(self, publish_ns: int) -> None:
-        if self._last_publish is not None:
-            interval = publish_ns - self._last_publish
-            if self._last_interval is not None:
-                self.jitter.add_ns(abs(interval - self._last_interval))
-            self._last_interval = interval
-        self._last_publish = publish_ns
 
     def snapshot(self, now_ns: int) -> Snapshot:
         """The figures of the last 10 s."""

@@ -13,6 +13,7 @@ import msgspec
 
 from edge_runtime.artifacts import write_text_atomic
 from edge_runtime.device import Device
+from edge_runtime.telemetry.summary import Telemetry
 from edge_runtime.timing import Distribution
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class SourceBlock:
     caps: str | None = None
     fps_nominal: float | None = None
     timestamp_source: TimestampSource | None = None
-    """The clock every latency in this report starts from."""
+    """The clock every latency in this report starts from. Where it changed during the run, the one
+    of most frames; those of other clocks are counted but in no latency."""
     policy: str | None = None
 
 
@@ -59,6 +61,12 @@ class Dropped:
     """Numbered by the camera but never delivered; not part of `captured`."""
     queue: int = 0
     """Replaced by a newer frame before they were read."""
+    damaged: int = 0
+    """Marked as damaged by the decoder of a live source."""
+    repeated: int = 0
+    """Came with the presentation time of the frame before: a source that hangs."""
+    outage: int = 0
+    """Were under way when their source was lost."""
     stale: int = 0
     """Older than the deadline when inference would have started."""
     sink: int = 0
@@ -69,7 +77,7 @@ class Dropped:
 class Frames:
     """Frames by fate.
 
-    ``captured = inferred + dropped.queue + dropped.stale + in_flight``, and
+    ``captured = inferred + in_flight + dropped.(queue + stale + damaged + repeated + outage)``, and
     ``inferred = published + dropped.sink``.
     """
 
@@ -174,6 +182,26 @@ class Fault:
     kind: str
     recovered_after_s: float | None = None
     """Seconds since the last good frame; null: it never did."""
+    reason: str | None = None
+    """What is known of the cause, in one line without credentials."""
+
+
+@dataclass(frozen=True)
+class Outages:
+    """Times without signal of a live source, each from its last good frame to its next one."""
+
+    count: int = 0
+    total_s: float = 0.0
+    longest_s: float = 0.0
+    reconnects: int = 0
+    """How many ended when the source was opened again; the others ended by themselves."""
+    failed_attempts: int = 0
+    """How often the source was opened in vain."""
+    causes: dict[str, int] = field(default_factory=dict)
+    """``stall``: silence; ``lost``: an error; ``end``: the sender ended the stream."""
+    irregular: dict[str, int] = field(default_factory=dict)
+    """Episodes in which frames came, but not as they should: ``pts-jump``, ``size-change``,
+    ``damaged``, ``repeated``."""
 
 
 @dataclass(frozen=True)
@@ -216,9 +244,17 @@ class LatencyReport:
     temperature_c: Temperature = Temperature()
     clocks_mhz: Clocks = Clocks()
     throttle_events: int | None = None
+    """Null where nothing would tell."""
+    throttled: bool | None = None
+    """Whether heat, current or power slowed the machine down: its figures are not those of another
+    run that was not."""
+    telemetry: Telemetry = field(default_factory=Telemetry)
     memory_mb: Memory
     ended: Ending
     faults: tuple[Fault, ...] = ()
+    """The first of them; `faults_total` counts all."""
+    faults_total: int = 0
+    outages: Outages = Outages()
     sinks: tuple[SinkBlock, ...] = ()
     instrumentation: Instrumentation = Instrumentation()
 

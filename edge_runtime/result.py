@@ -44,6 +44,8 @@ class Result:
     """None for a frame that was not inferred."""
     late: bool = False
     """Inferred, but complete only after the deadline."""
+    reason: str | None = None
+    """Why there is no signal, in one line without credentials."""
 
     @property
     def stale(self) -> bool:
@@ -65,7 +67,7 @@ class Result:
         """The same result with its mask."""
         return replace(self, state="ok", mask=mask, stamps=stamps, late=late)
 
-    def without_signal(self, silent_ns: int) -> Result:
+    def without_signal(self, silent_ns: int, reason: str | None = None) -> Result:
         """What follows this result when nothing came for `silent_ns`: no mask, no picture."""
         return replace(
             self,
@@ -73,6 +75,7 @@ class Result:
             pts_ns=None if self.pts_ns is None else self.pts_ns + silent_ns,
             picture=None,
             name=None,
+            reason=reason,
         )
 
     def detached(self, buffer: NDArray[np.uint8]) -> Result:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.artifacts import manifest_path, read_manifest
-from edge_runtime.backends.base import open_backend
 from edge_runtime.compose import End, Start, compose_report
 from edge_runtime.decode import mask_size
 from edge_runtime.errors import HypersegError, OptionError
@@ -18,20 +17,27 @@ from edge_runtime.loop import Loop, LoopOptions
 from edge_runtime.options import RunOptions
 from edge_runtime.places import why_unwritable
 from edge_runtime.policy import parse_policy
+from edge_runtime.redact import redact
 from edge_runtime.report import Fault, LatencyReport
+from edge_runtime.serving import serve
 from edge_runtime.sinks.outlets import open_outlets
 from edge_runtime.sinks.spec import parse_sink
 from edge_runtime.sources.images import is_image
 from edge_runtime.stop import Stop, signals
+from edge_runtime.supervision.ladder import ArgusLadder
+from edge_runtime.supervision.source import SupervisedSource
+from edge_runtime.telemetry.sampler import Sampler, find_sensors
 from edge_runtime.video import SourceRequest
 from edge_runtime.zoo import resolve_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edge_runtime.artifacts import Manifest
     from edge_runtime.backends.base import Backend
     from edge_runtime.result import Result
+    from edge_runtime.supervision.options import SupervisionOptions
+    from edge_runtime.telemetry.readings import Sensors
     from edge_runtime.video import Source
 
 DEFAULTS = RunOptions()
@@ -42,6 +48,7 @@ def run(
     source: str,
     options: RunOptions = DEFAULTS,
     on_result: Callable[[Result], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> LatencyReport:
     """Segment a source until it ends, its duration is over, or Ctrl-C or SIGTERM.
 
@@ -51,6 +58,7 @@ def run(
         options: policy, sinks, duration, outputs.
         on_result: called with each result in the calling thread; its mask is valid until it
             returns. What it raises ends the run and is passed on.
+        say: takes lines about engines that are rebuilt, also from another thread.
 
     Returns:
         The latency report; `LatencyReport.ended` says why the run ended, Ctrl-C included.
@@ -58,8 +66,6 @@ def run(
     Raises:
         HypersegError: a model, source, engine or sink failed; the report is written first.
     """
-    from edge_runtime.sources import open_source
-
     path = resolve_model(str(model))
     manifest = read_manifest(path)
     masks = mask_size(manifest)
@@ -67,8 +73,9 @@ def run(
     _check_outputs(options, path, source)
     request = _request(manifest, options, specs_want_picture=any(s.wants_picture for s in specs))
     with signals(Stop()) as stop, ExitStack() as stack:
-        backend = stack.enter_context(open_backend(path, manifest, threads=options.threads))
-        video = open_source(source, request)
+        served = stack.enter_context(serve(path, manifest, options, say))
+        backend = served.backend
+        video = _supervised(source, request, options.supervision)
         log = FramesLog(options.frames_log, has_device_copies=backend.has_device_copies)
         loop_options = LoopOptions(
             policy=None if options.policy is None else parse_policy(options.policy),
@@ -84,7 +91,14 @@ def run(
             log=stack.enter_context(log) if options.frames_log else None,
             stop=stop,
         )
-        outcome = execute(backend, video, manifest, loop_options, quiet=options.quiet)
+        outcome = execute(
+            backend,
+            video,
+            served.manifest,
+            loop_options,
+            quiet=options.quiet,
+            sensors=find_sensors(),
+        )
     if options.report is not None:
         outcome.report.write(options.report)
     if outcome.failure is not None:
@@ -107,6 +121,7 @@ def execute(
     options: LoopOptions,
     *,
     quiet: bool = True,
+    sensors: Sequence[Sensors] = (),
 ) -> Outcome:
     """Run the loop on a backend that is entered, and a source and outlets that are not yet.
 
@@ -114,32 +129,42 @@ def execute(
         HypersegError: before the first frame; a later one is part of the outcome.
         RuntimeError: the frames of a completed run do not add up, which is a defect of ours.
     """
-    start, end = Start(), End()
+    start, end, sampler = Start(), End(), Sampler(sensors)
     loop: Loop | None = None
     failure: HypersegError | None = None
     try:
-        with options.outlets, source:
+        with sampler if sensors else nullcontext(), options.outlets, source:
             loop = Loop(backend, source, manifest, options)
             try:
-                with nullcontext() if quiet else _live_line(loop, source):
-                    end = End.of(loop, source, loop.run())
+                with nullcontext() if quiet else _live_line(loop):
+                    end = End.of(loop, loop.run())
             finally:
                 if end.ended == "error":
-                    end = End.of(loop, source, "error")
+                    end = End.of(loop, "error")
     except HypersegError as error:
         if loop is None or loop.first_ns is None:
             raise
         failure = error
         end = replace(end, ended="error")
-        loop.faults.append(Fault(t_s=end.duration_s, kind=type(error).__name__))
-    report = compose_report(start, end, loop, backend, manifest, options.outlets)
+        loop.faults.append(
+            Fault(t_s=end.duration_s, kind=type(error).__name__, reason=redact(str(error)))
+        )
+    report = compose_report(start, end, loop, backend, manifest, options.outlets, sampler.summary())
     return Outcome(report, failure)
 
 
-def _live_line(loop: Loop, source: Source) -> AbstractContextManager[object]:
+def _supervised(text: str, request: SourceRequest, options: SupervisionOptions) -> SupervisedSource:
+    from edge_runtime.sources import SourceOpener
+
+    opener = SourceOpener(text, request)
+    ladder = ArgusLadder(may_restart=options.restart_capture_service) if opener.uses_argus else None
+    return SupervisedSource(opener.first(), opener, options, ladder=ladder)
+
+
+def _live_line(loop: Loop) -> AbstractContextManager[object]:
     from edge_runtime.display import LiveLine
 
-    return LiveLine(loop, source)
+    return LiveLine(loop)
 
 
 def _request(manifest: Manifest, options: RunOptions, *, specs_want_picture: bool) -> SourceRequest:

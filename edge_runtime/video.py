@@ -41,16 +41,32 @@ class Frame:
     """(height, width, 3) uint8 BGR at full size, owned by the frame; None unless asked for."""
     name: str | None = None
     """File name of an image, without its suffix unless another image differs in that alone."""
+    damaged: bool = False
+    """Marked by its decoder as incomplete or put together from what was left."""
 
 
 @dataclass
 class SourceCounters:
-    """Frames by fate, so far. ``captured = read + dropped_queue + those in flight``."""
+    """Frames by fate, so far; all that was captured but is not counted below is in flight.
+
+    ``captured = read + dropped_queue + damaged + repeated + outage + in flight``
+    """
 
     captured: int = 0
     dropped_queue: int = 0
+    damaged: int = 0
+    """Marked as damaged by the decoder of a live source, and not handed on."""
+    repeated: int = 0
+    """Came with the presentation time of the frame before: a source that hangs."""
+    outage: int = 0
+    """Were under way when their source was lost."""
     source_gap: int = 0
     """Frames the camera numbered but never delivered; not part of `captured`."""
+
+    @property
+    def dropped(self) -> int:
+        """Captured frames that are never read."""
+        return self.dropped_queue + self.damaged + self.repeated + self.outage
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edge_runtime.sources.open import open_source
+from edge_runtime.sources.open import SourceOpener, open_source
 
-__all__ = ["open_source"]
+__all__ = ["SourceOpener", "open_source"]

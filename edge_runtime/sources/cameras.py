@@ -52,6 +52,7 @@ def plan_v4l2(uri: str) -> SourcePlan:
         properties={"device": place},
         clock="driver",
         arrives_at_source=True,
+        numbers_frames=True,  # v4l2src hands the driver's number on in the offset
         ends=False,
     )
 

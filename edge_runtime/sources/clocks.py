@@ -13,6 +13,9 @@ ASSUMED_TOLERANCE_NS = 200_000
 ASSUMED_FRAMES = 30
 """For how many frames in a row."""
 
+DRIVER_OLDEST_NS = 5 * 10**9
+"""A frame that seems older than this as it leaves its source has a time that jumped."""
+
 NTP_EPOCH_NS = 2_208_988_800 * 10**9
 """1900-01-01 to 1970-01-01."""
 
@@ -75,7 +78,7 @@ class DriverClock:
         delay = arrival_ns - stamp_ns
         assumed = abs(delay - duration_ns) <= ASSUMED_TOLERANCE_NS
         self._assumed = self._assumed + 1 if assumed else 0
-        return delay >= 0 and self._assumed < ASSUMED_FRAMES
+        return 0 <= delay <= DRIVER_OLDEST_NS and self._assumed < ASSUMED_FRAMES
 
 
 class NtpClock:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.errors import SourceError
+from edge_runtime.errors import SourceEndedError, SourceError
 from edge_runtime.gst import Gst, bound_appsink, raw_format, set_if_present, view_pixels
 from edge_runtime.sources.faults import BusWatch, parse_pipeline
 from edge_runtime.sources.feed import Feeder
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+    from edge_runtime.sources.fault_element import FaultInjector
+    from edge_runtime.sources.fault_script import FaultOpening
     from edge_runtime.sources.plan import SourcePlan
     from edge_runtime.video import SourceRequest
 
@@ -45,6 +47,7 @@ class _Pipeline:
     """The parts of an open pipeline."""
 
     def __init__(self, plan: SourcePlan, request: SourceRequest, ledger: FrameLedger) -> None:
+        opening = plan.faults.open(plan.uri) if plan.faults is not None else None
         self.all = parse_pipeline(plan.uri, f"{plan.launch} ! {tail_launch(request)}")
         self.net = self.all.get_by_name(NET)
         self.picture = self.all.get_by_name(PICTURE)
@@ -52,6 +55,7 @@ class _Pipeline:
         self.decoded = self.all.get_by_name(DECODED)
         self.bus = BusWatch(self.all.get_bus())
         self.feeder = Feeder(plan.pictures) if plan.pictures is not None else None
+        self.injector = _inject(self.all, opening) if opening is not None else None
         # Stamps are compared with time.monotonic_ns(), and an audio clock would not do for that.
         self.all.use_clock(Gst.SystemClock.obtain())
         source = self.all.get_by_name(SOURCE_NAME)
@@ -61,6 +65,12 @@ class _Pipeline:
             self.feeder.attach(source)
         self.placement = NetworkPlacement(request)
         self.stamping = Stamping(self.all, plan, ledger, self.placement)
+
+    def raise_defect(self) -> None:
+        """Raise what a streaming thread ran into, if anything."""
+        for part in (self.stamping, self.injector):
+            if part is not None and part.failure is not None:
+                raise part.failure
 
     def bound(self, *, newest: bool) -> None:
         """Give both appsinks their queues."""
@@ -82,8 +92,17 @@ class _Pipeline:
         """Stop all streaming threads and give everything back."""
         if self.feeder is not None:
             self.feeder.stop()
+        if self.injector is not None:
+            self.injector.stop()
         self.all.set_state(Gst.State.NULL)
         self.stamping.remove()
+
+
+def _inject(pipeline: Any, opening: FaultOpening) -> FaultInjector:
+    # Imported here: the class is an element of its own and costs every start-up.
+    from edge_runtime.sources.fault_element import FaultInjector
+
+    return FaultInjector(pipeline, opening)
 
 
 class GstSource:
@@ -183,8 +202,7 @@ class GstSource:
 
     def _check(self, pipeline: _Pipeline) -> None:
         """Raise what went wrong, if anything did."""
-        if pipeline.stamping.failure is not None:
-            raise pipeline.stamping.failure
+        pipeline.raise_defect()
         pipeline.bus.drain()
         if pipeline.bus.error is not None:
             raise self._failed(pipeline)
@@ -209,16 +227,16 @@ class GstSource:
             raise pipeline.feeder.failure
         if self._delivered == 0:
             raise SourceError(f"{self._plan.uri} ended without a frame: {pipeline.bus.reason}")
-        if not self._plan.ends:
-            raise SourceError(
+        injected = pipeline.injector is not None and pipeline.injector.ended
+        if not self._plan.ends or injected:
+            raise SourceEndedError(
                 f"{self._plan.uri}: the sender ended the stream after {self._delivered} frames"
             )
         self._ended = True
 
     def _deliver(self, pipeline: _Pipeline, sample: Any) -> Frame:
         dequeue_ns = time.monotonic_ns()
-        if pipeline.stamping.failure is not None:
-            raise pipeline.stamping.failure
+        pipeline.raise_defect()
         buffer = sample.get_buffer()
         entry = self._ledger.take(presentation_time(buffer), newest=self._newest)
         self._complete_info(pipeline, entry)
@@ -235,6 +253,7 @@ class GstSource:
             dequeue_ns=dequeue_ns,
             picture=self._take_picture(pipeline, entry),
             name=self._plan.names[entry.index] if self._plan.names else None,
+            damaged=buffer.has_flags(Gst.BufferFlags.CORRUPTED),
         )
 
     def _complete_info(self, pipeline: _Pipeline, entry: Entry) -> None:

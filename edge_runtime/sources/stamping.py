@@ -39,8 +39,6 @@ class Stamping:
         self._plan = plan
         # Asked before the pipeline runs: a decoder adds elements to it then.
         self._driver = plan.clock == "driver" or (plan.clock is None and _reads_device(pipeline))
-        # v4l2src hands the driver's frame number on in the offset; behind a decoder it is lost.
-        self._numbers_frames = plan.clock == "driver" and plan.arrives_at_source
         self._ledger = ledger
         self._placement = placement
         self._probes: list[tuple[Any, int]] = []
@@ -85,7 +83,7 @@ class Stamping:
         buffer = info.get_buffer()
         base_time_ns = pad.get_parent_element().get_base_time()
         capture_ns = self._clock.capture_ns(buffer, base_time_ns, arrival_ns)
-        if self._numbers_frames and buffer.offset != Gst.BUFFER_OFFSET_NONE:
+        if self._plan.numbers_frames and buffer.offset != Gst.BUFFER_OFFSET_NONE:
             self._ledger.numbered(int(buffer.offset))
         self._ledger.arrived(presentation_time(buffer), capture_ns, arrival_ns, self._clock.source)
 

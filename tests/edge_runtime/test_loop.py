@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import BackendError, SourceError
-from edge_runtime.loop import Loop, LoopOptions, silence_limit_s
+from edge_runtime.loop import Loop, LoopOptions
 from edge_runtime.policy import EVERY, LATEST, Policy
 from edge_runtime.runner import execute
+from edge_runtime.supervision.options import SupervisionOptions
 from edge_runtime.timing import STAGES
 from tests.scripted import (
     MS,
@@ -212,7 +213,7 @@ def test_files_never_lack_signal():
 
 @pytest.mark.parametrize(("fps", "limit_s"), [(30.0, 2.0), (None, 2.0), (1.0, 2.0), (0.2, 10.0)])
 def test_slow_sources_may_be_silent_for_two_intervals(fps, limit_s):
-    assert silence_limit_s(fps) == pytest.approx(limit_s)
+    assert SupervisionOptions().silence_limit_s(fps) == pytest.approx(limit_s)
 
 
 @pytest.mark.parametrize(("live", "expected"), [(True, "latest"), (False, "every")])
@@ -345,3 +346,22 @@ def test_latencies_from_two_clocks_never_share_a_distribution():
     assert report.latency_ms.result.max == pytest.approx(12.0, abs=0.1)
     assert report.latency_ms.stages["arrival"].max == 0.0
     assert report.faults[0].kind == "clock driver became arrival"
+
+
+def test_a_clock_that_changes_for_a_while_does_not_cost_the_figures():
+    # given a camera that tells capture times, except for a few frames in between
+    clock, seen = FakeClock(), Collected()
+    backend = ScriptedBackend(clock)
+    source = ScriptedSource(clock, count=200, arrival_ms=12.0)
+
+    def change(result):
+        seen(result)
+        source.arrival_ms = 0.0 if 100 <= result.index < 110 else 12.0
+
+    with backend:
+        options = LoopOptions(clock=clock, on_result=change)
+        report = execute(backend, source, backend.manifest, options).report
+
+    assert report.source.timestamp_source == "driver"
+    assert report.latency_ms.result.n > 150
+    assert report.latency_ms.stages["arrival"].min == 12.0

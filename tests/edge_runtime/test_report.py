@@ -46,7 +46,9 @@ REFERENCE = {
 }  # fmt: skip
 """The names that schema ``hyperseg-edge.latency/1`` fixes."""
 ADDED = {
-    "": {"ended", "sinks", "instrumentation"},
+    "": {"ended", "sinks", "instrumentation", "faults_total", "outages", "telemetry", "throttled"},
+    "frames.dropped": {"damaged", "repeated", "outage"},
+    "faults.0": {"reason"},
     "frames": {"in_flight"},
     "warmup": {"converged"},
     "latency_ms": {"clamped"},
@@ -164,7 +166,7 @@ def live_loop():
 def test_live_line_shows_rate_latency_age_and_drops():
     running = live_loop()
     loop, source = next(running)
-    line = LiveLine(loop, source, Console(file=io.StringIO()))
+    line = LiveLine(loop, Console(file=io.StringIO()))
     assert "0.0 frames/s" in line.line().plain
 
     next(running)
@@ -177,11 +179,11 @@ def test_live_line_shows_rate_latency_age_and_drops():
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_live_line_starts_and_stops(terminal):
-    loop, source = next(live_loop())
+    loop, _ = next(live_loop())
     console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
     threads = threading.active_count()
 
-    with LiveLine(loop, source, console):
+    with LiveLine(loop, console):
         assert threading.active_count() > threads
 
     for thread in threading.enumerate():

@@ -203,7 +203,7 @@ def test_r11_signal_completes_video_and_report(model, tmp_path, repository, numb
     assert child.wait(30) == code
     record = json.loads(report.read_text())
     assert record["ended"] == ended
-    assert len(log.read_text().splitlines()) == record["frames"]["published"]
+    assert len(log.read_text().splitlines()) == record["frames"]["inferred"]
     reader, count = cv2.VideoCapture(str(video)), 0
     while reader.read()[0]:
         count += 1

@@ -34,9 +34,9 @@ def test_warm_up_ends_when_two_windows_agree():
     assert recorder.warmup.first_ns == 50 * MS
     # windows of 30 agree once the median of the earlier one lies in the steady part
     assert 40 < recorder.warmup.frames <= 40 + 30
-    result = recorder.latencies[0]
+    result = recorder.figures.latencies[0]
     assert result.n == 140 - recorder.warmup.frames
-    assert recorder.latencies[2].max_ms == pytest.approx(10.0)
+    assert recorder.figures.latencies[2].max_ms == pytest.approx(10.0)
 
 
 def test_the_frames_that_proved_stability_are_in_the_figures():
@@ -45,7 +45,7 @@ def test_the_frames_that_proved_stability_are_in_the_figures():
     record(recorder, [10.0] * 60)
 
     assert recorder.warmup.converged
-    assert recorder.warmup.frames == recorder.latencies[0].n == 30
+    assert recorder.warmup.frames == recorder.figures.latencies[0].n == 30
 
 
 def test_warm_up_lasts_at_most_30_seconds():
@@ -68,8 +68,8 @@ def test_run_that_ends_before_its_warm_up_keeps_all_frames_but_the_first():
 
     assert not recorder.warmup.over
     assert recorder.warmup.frames == 20
-    assert recorder.latencies[2].n == 19
-    assert recorder.latencies[2].max_ms == pytest.approx(10.0)
+    assert recorder.figures.latencies[2].n == 19
+    assert recorder.figures.latencies[2].max_ms == pytest.approx(10.0)
 
 
 def test_jitter_is_the_change_of_the_interval():
@@ -79,8 +79,8 @@ def test_jitter_is_the_change_of_the_interval():
     for at_ms in (500, 1000, 1030, 1070, 1100):
         recorder.published(stamps_at(at_ms))
 
-    assert recorder.jitter.n == 2
-    assert recorder.jitter.mean_ms == pytest.approx(10.0)
+    assert recorder.figures.jitter.n == 2
+    assert recorder.figures.jitter.mean_ms == pytest.approx(10.0)
 
 
 def test_window_forgets_what_is_older_than_ten_seconds():

@@ -1,4 +1,7 @@
-"""A camera on the network: serves test pictures by RTSP until it is killed; prints its port."""
+"""A camera on the network: serves test pictures by RTSP until it is killed; prints its port.
+
+python rtsp_server.py PORT FRAMES [USER PASSWORD]      port 0 takes any that is free
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 
-def main(frames: int, user: str, password: str) -> None:
+def main(port: str, frames: int, user: str, password: str) -> None:
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
-    server.set_service("0")
+    server.set_service(port)
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(
         f"( videotestsrc is-live=true num-buffers={frames} pattern=ball "
@@ -40,4 +43,4 @@ def main(frames: int, user: str, password: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:4])
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:5])

@@ -40,6 +40,15 @@ def test_a_driver_stamp_in_the_future_is_never_believed_again() -> None:
     assert (first, second, clock.source) == (10 * MS, 45 * MS, "arrival")
 
 
+def test_a_presentation_time_that_jumps_back_makes_no_frame_ten_seconds_old() -> None:
+    clock = DriverClock()
+
+    before = clock.capture_ns(buffer(20_000 * MS), 0, 20_012 * MS)
+    after = clock.capture_ns(buffer(10_000 * MS), 0, 20_045 * MS)
+
+    assert (before, after, clock.source) == (20_000 * MS, 20_045 * MS, "arrival")
+
+
 def test_a_delay_of_always_one_frame_is_taken_for_an_assumption() -> None:
     clock = DriverClock()
     sources = []

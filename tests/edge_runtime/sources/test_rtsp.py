@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -19,38 +17,6 @@ pytestmark = pytest.mark.gst
 REQUEST = SourceRequest((48, 80), with_picture=True)
 
 Serve = Callable[..., tuple[str, "subprocess.Popen[str]"]]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Starts servers; gives host:port and the process."""
-    gi = pytest.importorskip("gi")
-    try:
-        gi.require_version("GstRtspServer", "1.0")
-    except ValueError:
-        pytest.skip("no RTSP server: apt-get install gir1.2-gst-rtsp-server-1.0")
-    running: list[subprocess.Popen[str]] = []
-
-    def start(
-        *, frames: int = -1, user: str = "", password: str = ""
-    ) -> tuple[str, subprocess.Popen[str]]:
-        script = Path(__file__).with_name("rtsp_server.py")
-        process = subprocess.Popen(
-            [sys.executable, str(script), str(frames), user, password],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        running.append(process)
-        assert process.stdout is not None
-        return f"127.0.0.1:{process.stdout.readline().strip()}", process
-
-    yield start
-    for process in running:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 def test_a_stream_delivers_live_frames_and_the_senders_time(serve: Serve) -> None:

@@ -1,0 +1,1 @@
+"""Keeps a live source alive: notices silence, opens it again, accounts for every outage."""

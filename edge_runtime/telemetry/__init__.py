@@ -1,0 +1,1 @@
+"""Watts, clocks, temperatures and throttling, beside every figure of a run."""

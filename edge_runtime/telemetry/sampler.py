@@ -1,0 +1,168 @@
+"""Reads the sensors while a run goes on, in a thread of its own, and sums up what it saw."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime.telemetry.host import open_host
+from edge_runtime.telemetry.nvml import open_nvml
+from edge_runtime.telemetry.readings import SINGLE, Readings
+from edge_runtime.telemetry.summary import Range, Telemetry
+from edge_runtime.telemetry.sysfs import SysfsSensors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from edge_runtime.telemetry.readings import Sensors
+
+INTERVAL_S = 1.0
+
+
+def find_sensors(root: Path = Path("/")) -> list[Sensors]:
+    """The sensors of this machine; those that come first are believed first.
+
+    Args:
+        root: where ``sys`` lies; another place than ``/`` is all there is.
+    """
+    found: list[Sensors] = []
+    sysfs = SysfsSensors(root)
+    if sysfs.present:
+        found.append(sysfs)
+    if root == Path("/"):
+        found += [sensors for sensors in (open_nvml(), open_host()) if sensors is not None]
+    return found
+
+
+class Track:
+    """Values of one sensor over a run."""
+
+    def __init__(self, value: float) -> None:
+        self._first = self._last = self._low = self._high = value
+        self._sum = 0.0
+        self._count = 0
+        self.add(value)
+
+    def add(self, value: float) -> None:
+        """Take note of a value."""
+        self._last = value
+        self._low, self._high = min(self._low, value), max(self._high, value)
+        self._sum += value
+        self._count += 1
+
+    def range(self) -> Range:
+        """What it came to."""
+        mean = self._sum / self._count
+        return Range(self._first, self._last, self._low, mean, self._high)
+
+
+class Sampler:
+    """A context manager that reads all sensors at once when entered, then once a second.
+
+    Args:
+        sensors: of this machine; closed at the end.
+        interval_s: between readings.
+    """
+
+    def __init__(self, sensors: Sequence[Sensors], interval_s: float = INTERVAL_S) -> None:
+        self._sensors = tuple(sensors)
+        self._interval_s = interval_s
+        self._tracks: dict[tuple[str, str], Track] = {}
+        self._events_first: dict[str, int] = {}
+        self._events: Counter[str] = Counter()
+        self._throttling: frozenset[str] = frozenset()
+        self._tells_throttling = False
+        self._samples = 0
+        self._cost_s = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="telemetry", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        for sensors in self._sensors:
+            sensors.close()
+
+    def _work(self) -> None:
+        while True:
+            self.sample()
+            if self._over.wait(self._interval_s):
+                # A last look: an event of the final second must not be missed.
+                self.sample()
+                return
+
+    def sample(self) -> None:
+        """Read all sensors once."""
+        begin = time.monotonic()
+        readings = Readings()
+        for sensors in self._sensors:
+            readings.fill(sensors.read())
+        self._note(readings)
+        self._samples += 1
+        self._cost_s += time.monotonic() - begin
+
+    def _note(self, readings: Readings) -> None:
+        groups = {
+            "rail": readings.rails_w,
+            "temperature": readings.temperatures_c,
+            "clock": readings.clocks_mhz,
+            "single": {
+                name: value for name in SINGLE if (value := getattr(readings, name)) is not None
+            },
+        }
+        for group, values in groups.items():
+            for name, value in values.items():
+                track = self._tracks.get((group, name))
+                if track is None:
+                    self._tracks[group, name] = Track(value)
+                else:
+                    track.add(value)
+        self._note_throttling(readings)
+
+    def _note_throttling(self, readings: Readings) -> None:
+        self._tells_throttling |= readings.tells_throttling
+        for name, count in readings.events.items():
+            first = self._events_first.setdefault(name, count)
+            self._events[name] = count - first
+        now = readings.throttling | ({"clock-below-lock"} if readings.below_lock else frozenset())
+        for name in now:
+            # A state counts when it begins.
+            self._events[name] += name not in self._throttling
+        self._throttling = now
+
+    def _group(self, group: str) -> dict[str, Range]:
+        return {name: t.range() for (g, name), t in sorted(self._tracks.items()) if g == group}
+
+    def summary(self) -> Telemetry:
+        """What was seen; complete after the exit."""
+        single = self._group("single")
+        return Telemetry(
+            sensors=tuple(sensors.name for sensors in self._sensors),
+            samples=self._samples,
+            interval_s=self._interval_s,
+            mean_read_ms=self._cost_s / self._samples * 1e3 if self._samples else None,
+            power_w=single.get("total_w"),
+            rails_w=self._group("rail"),
+            temperatures_c=self._group("temperature"),
+            clocks_mhz=self._group("clock"),
+            cpu_percent=single.get("cpu_percent"),
+            gpu_memory_mb=single.get("gpu_memory_mb"),
+            throttle_events={name: n for name, n in sorted(self._events.items()) if n > 0}
+            if self._tells_throttling
+            else None,
+        )
