@@ -46,6 +46,8 @@ def _print_table(shipped: tuple[ShippedModel, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from edge_runtime.zoo import bound
+
     table = Table(box=None, header_style="bold")
     table.add_column("name", no_wrap=True)
     for heading in ("input", "classes", "parameters", "MACs"):
@@ -62,7 +64,11 @@ def _print_table(shipped: tuple[ShippedModel, ...]) -> None:
             _scaled(manifest.macs),
             "; ".join(f"{m.name} {m.value:.3f} on {m.data}" for m in manifest.metrics) or "-",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for model in shipped:
+        if bound(model.manifest):
+            console.print(f"{model.name}: {model.manifest.license}", soft_wrap=True)
 
 
 def _scaled(count: int | None) -> str:

@@ -28,7 +28,7 @@ from edge_runtime.supervision.ladder import ArgusLadder
 from edge_runtime.supervision.source import SupervisedSource
 from edge_runtime.telemetry.sampler import Sampler, find_sensors
 from edge_runtime.video import SourceRequest
-from edge_runtime.zoo import resolve_model
+from edge_runtime.zoo import bound, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +58,8 @@ def run(
         options: policy, sinks, duration, outputs.
         on_result: called with each result in the calling thread; its mask is valid until it
             returns. What it raises ends the run and is passed on.
-        say: takes lines about engines that are rebuilt, also from another thread.
+        say: takes lines about terms of the model and engines that are rebuilt, also from another
+            thread.
 
     Returns:
         The latency report; `LatencyReport.ended` says why the run ended, Ctrl-C included.
@@ -68,6 +69,8 @@ def run(
     """
     path = resolve_model(str(model))
     manifest = read_manifest(path)
+    if bound(manifest) and not options.quiet:
+        say(f"{manifest.name}: {manifest.license}")
     masks = mask_size(manifest)
     specs = tuple(parse_sink(text) for text in options.sinks)
     _check_outputs(options, path, source)

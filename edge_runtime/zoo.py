@@ -62,6 +62,11 @@ def resolve_model(text: str, folder: Path | None = None) -> Path:
     raise ArtifactError(f"no model {text!r}: neither a file nor a shipped model; {hint}")
 
 
+def bound(manifest: Manifest) -> bool:
+    """Whether terms forbid some uses of the weights, which whoever runs them must be told."""
+    return "non-commercial" in manifest.license.lower()
+
+
 def _files(folder: Path | None) -> list[Path]:
     return sorted((folder or MODELS_FOLDER).glob("*.onnx"))
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -43,6 +44,27 @@ def images(tmp_path):
         picture[..., 2] = 8 * number
         cv2.imwrite(str(folder / f"scene_{number:02d}.png"), picture)
     return folder
+
+
+def test_terms_of_the_weights_are_told_before_the_first_frame(tmp_path, images, capsys):
+    # Given a model for non-commercial use, and one that is free
+    terms = "trained on CamVid: CC BY-NC 4.0, non-commercial use only"
+    for name, license_ in (("bound", terms), ("free", "Apache-2.0")):
+        part = tmp_path / "part.onnx"
+        manifest = write_identity_onnx(part, SIZE)
+        write_artifact(
+            part, tmp_path / f"{name}.onnx", replace(manifest, name=name, license=license_)
+        )
+
+    # When both are run
+    told = {}
+    for name in ("bound", "free"):
+        assert main(["run", str(tmp_path / f"{name}.onnx"), str(images)]) == 0
+        told[name] = capsys.readouterr().err
+
+    # Then only the first says what it may not be used for
+    assert f"hyperseg: bound: {terms}" in told["bound"]
+    assert "free:" not in told["free"]
 
 
 def test_r9_masks_of_a_folder_belong_to_their_images(model, images):

@@ -108,6 +108,16 @@ def test_models_verb_prints_a_table(shipped: Path) -> None:
     assert "mIoU 0.625 on street test" in " ".join(second.split())
 
 
+def test_models_verb_names_the_terms_of_weights_that_are_not_free(
+    shipped: Path, make_model
+) -> None:
+    terms = "trained on CamVid: CC BY-NC 4.0, non-commercial use only"
+    make_model("road", folder=shipped, license=terms)
+    lines = CliRunner().invoke(models, []).stdout.splitlines()
+    assert lines[-1] == f"road: {terms}"
+    assert len(lines) == 5
+
+
 def test_models_verb_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zoo, "MODELS_FOLDER", tmp_path)
     assert json.loads(CliRunner().invoke(models, ["--json"]).stdout) == []
