@@ -23,7 +23,7 @@ from edge_runtime.errors import HypersegError
 from export.fp16 import prepared, to_fp16
 from export.fp16_measure import ranges
 from export.fp16_policy import out_of_range
-from export.frames import sample_frames
+from export.probe_frames import probe_frames
 from export.tensorrt.trial import try_graph
 from export.to_onnx import to_onnx
 from training.presets import PRESETS, preset
@@ -43,7 +43,7 @@ def graphs(name: str) -> Iterator[tuple[str, onnx.ModelProto]]:
     exact = to_onnx(calibrated(name), config.train_size, "mask")
     yield "fp32", exact
     source = prepared(exact)
-    frames = [frame[None] for frame in sample_frames(config.mean, config.std, config.train_size, 1)]
+    frames = [frame[None] for frame in probe_frames(config.train_size, 1, config.mean, config.std)]
     found = ranges(source, frames)
     yield "fp16", to_fp16(source, out_of_range(source, found))
     placement = place(exact, POLICIES["trt-gpu"])

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     "--precision", type=click.Choice(("fp32", "fp16")), default=ExportOptions.precision,
     show_default=True, help="What the graph computes in.",
 )  # fmt: skip
+@click.option(
+    "--frames", metavar="SOURCE",
+    help="Frames an FP16 graph is measured and verified on; drawn if not given.",
+)  # fmt: skip
 @click.option("--preset", help="Of an official .pth; found from its keys if not given.")
 @click.option("--name", help="Model name; the checkpoint's if not given.")
 @click.option("--license", help="Of the weights; the checkpoint's if not given.")
@@ -81,7 +85,7 @@ def _make(source: Path, options: ExportOptions) -> Manifest:
             )
         from export.half import make_half
 
-        return make_half(source, options.output, report)
+        return make_half(source, options.output, report, options.frames)
     from export.export import export as make
 
     return make(source, options, report=report)

@@ -69,7 +69,7 @@ def export(
         report(f"weights as float16: {100 * loss.pixels_changed:.2f} % of the mask changes")
         graph, manifest = packed, _with_storage(manifest, asdict(loss))
     if options.precision == "fp16":
-        graph, manifest = as_half(graph, manifest, report)
+        graph, manifest = as_half(graph, manifest, report, options.frames)
     serialised = graph.SerializeToString()
     return create_artifact(options.output, manifest, lambda part: part.write_bytes(serialised))
 

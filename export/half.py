@@ -17,9 +17,10 @@ from edge_runtime.artifacts import (
     read_manifest,
 )
 from edge_runtime.errors import ArtifactError
+from edge_runtime.redact import redact
 from export.fp16_policy import convert, require
-from export.frames import sample_frames
 from export.precision import computes_half, graph_precision, load_graph
+from export.probe_frames import frames_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,10 @@ HALF_SCALES_OPSET = 19
 
 
 def make_half(
-    model: Path, output: Path, report: Callable[[str], None] = lambda _: None
+    model: Path,
+    output: Path,
+    report: Callable[[str], None] = lambda _: None,
+    source: str | None = None,
 ) -> Manifest:
     """Write the FP16 form of an exported model.
 
@@ -41,6 +45,7 @@ def make_half(
         model: FP32 or INT8, with its manifest.
         output: where the FP16 model goes.
         report: takes progress lines.
+        source: frames to measure and verify on, any source of `run`; None draws them.
 
     Returns:
         The manifest as written; ``options["fp16"]`` holds the verdict.
@@ -48,12 +53,13 @@ def make_half(
     Raises:
         ArtifactError: the model cannot be read, or is FP16 already.
         ParityError: half precision loses too much; nothing is written then.
+        SourceError: the source gave no frame.
     """
     manifest = read_manifest(model, kind="onnx")
     graph = load_graph(model)
     if computes_half(graph):
         raise ArtifactError(f"{model} is FP16 already; use it as it is")
-    half, described = as_half(graph, manifest, report)
+    half, described = as_half(graph, manifest, report, source)
     described = replace(
         described,
         created_by=created_by_this_command(),
@@ -64,21 +70,31 @@ def make_half(
 
 
 def as_half(
-    graph: onnx.ModelProto, manifest: Manifest, report: Callable[[str], None]
+    graph: onnx.ModelProto,
+    manifest: Manifest,
+    report: Callable[[str], None],
+    source: str | None = None,
 ) -> tuple[onnx.ModelProto, Manifest]:
     """The FP16 graph and what its manifest says of it.
 
+    Args:
+        graph: FP32 or INT8.
+        manifest: of that graph.
+        report: takes progress lines.
+        source: frames to measure and verify on, any source of `run`; None draws them.
+
     Raises:
         ParityError: half precision loses too much.
+        SourceError: the source gave no frame.
     """
-    preprocess = manifest.preprocess
-    drawn = sample_frames(preprocess.mean, preprocess.std, manifest.input_size, FRAMES)
+    frames = frames_for(manifest, source, FRAMES)
     quantised = graph_precision(graph) == "int8"
     if quantised:
         graph = _with_half_scales(graph)
-    half, verdict = convert(graph, [frame[None] for frame in drawn], report)
+    half, verdict = convert(graph, [frame[None] for frame in frames], report)
     require(verdict)
-    data = f"{FRAMES} drawn frames, FP16 rounding emulated by ONNX Runtime on the CPU"
+    origin = "drawn frames" if source is None else f"frames of {redact(source)}"
+    data = f"{len(frames)} {origin}, FP16 rounding emulated by ONNX Runtime on the CPU"
     report(
         f"FP16: {verdict.sqnr_db:.1f} dB, {100 * verdict.agreement:.3f} % of pixels as in FP32, "
         f"{verdict.rms_error / verdict.noise_floor:.2f} noise floors, {len(verdict.kept)} nodes "

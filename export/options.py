@@ -37,6 +37,8 @@ class ExportOptions:
     """Licence of the weights for the manifest; None takes the checkpoint's."""
     precision: Literal["fp32", "fp16"] = "fp32"
     """What the graph computes in; its inputs and outputs are the same."""
+    frames: str | None = None
+    """What an FP16 graph is measured and verified on: any source of `run`; None draws frames."""
     preset: str | None = None
     """Of an official ``.pth``; None finds it from the file's keys."""
     store: Storage = "float32"
@@ -51,8 +53,12 @@ class ExportOptions:
             raise OptionError(f"cannot write {self.output}: no folder {self.output.parent}")
         if self.parity_frames < 1:
             raise OptionError(f"parity_frames is {self.parity_frames}; at least one is compared")
+        if self.frames is not None and self.precision != "fp16":
+            raise OptionError(
+                "--frames are what an FP16 graph is verified on: add --precision fp16"
+            )
 
 
 def only_precision(options: ExportOptions) -> ExportOptions:
-    """Output and precision of `options`, all else as it is by default."""
-    return ExportOptions(options.output, precision=options.precision)
+    """Output, precision and frames of `options`, all else as it is by default."""
+    return ExportOptions(options.output, precision=options.precision, frames=options.frames)

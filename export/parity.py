@@ -23,7 +23,7 @@ import torch
 from edge_runtime.artifacts import Parity
 from edge_runtime.errors import BackendError, ParityError
 from export.deploy import DeployNetwork
-from export.frames import sample_frames
+from export.probe_frames import probe_frames
 
 if TYPE_CHECKING:
     import onnx
@@ -49,8 +49,8 @@ EPS_RATIO = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
 
 
 def parity_frames(config: HyperSegConfig, size: tuple[int, int], count: int) -> list[Image]:
-    """Frames to compare on, (H, W, 3) uint8 RGB (see `export.frames`)."""
-    return sample_frames(config.mean, config.std, size, count)
+    """Frames to compare on, (H, W, 3) uint8 RGB (see `export.probe_frames`)."""
+    return probe_frames(size, count, config.mean, config.std)
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""Frames to compare two forms of a network on, from a seed alone."""
+"""Frames to compare two forms of a network on: from a seed alone, or from the user's source."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_runtime.errors import SourceError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge_runtime.artifacts import Manifest
+
 Triple = tuple[float, float, float]
 
+READ_TIMEOUT_S = 10.0
+"""How long one frame of a source may take."""
 NOISE_CELL = 16
 """Edge in pixels of a patch of one colour in the noise frames."""
 
@@ -50,6 +56,45 @@ def probe_frames(
             frames.append(np.ascontiguousarray(scene if bgr else scene[..., ::-1]))
         else:
             frames.append(_noise(size, seed + number, mean, std))
+    return frames
+
+
+def frames_for(
+    manifest: Manifest, source: str | None, count: int, seed: int = 0
+) -> list[NDArray[np.uint8]]:
+    """Frames as a model takes them, from a source or drawn.
+
+    Args:
+        manifest: of the model; says size, colour order and how pictures are resized.
+        source: any source of `run`; None draws them.
+        count: how many; a source may have fewer.
+        seed: of the drawn ones.
+
+    Returns:
+        (height, width, 3) uint8 frames in the model's colour order, at least one.
+
+    Raises:
+        SourceError: the source cannot be read or gave no frame.
+    """
+    preprocess = manifest.preprocess
+    if source is None:
+        bgr = preprocess.color == "BGR"
+        return probe_frames(
+            manifest.input_size, count, preprocess.mean, preprocess.std, bgr=bgr, seed=seed
+        )
+    from edge_runtime.sources import open_source
+    from edge_runtime.video import SourceRequest
+
+    request = SourceRequest(manifest.input_size, preprocess.resize, preprocess.color, latest=False)
+    frames: list[NDArray[np.uint8]] = []
+    with open_source(source, request) as video:
+        while len(frames) < count and not video.ended:
+            frame = video.read(READ_TIMEOUT_S)
+            if frame is None:
+                break
+            frames.append(frame.image.copy())
+    if not frames:
+        raise SourceError(f"{source} gave no frame; give another one")
     return frames
 
 

@@ -23,7 +23,9 @@ PACKAGES = ("training", "export", "calibration", "edge_runtime")
 HEAVY = ("torch", "onnx", "onnxruntime", "onnxsim", "onnxscript", "cv2", "gi", "PIL", "numpy")
 LIGHT = (
     "edge_runtime", "edge_runtime.cli", "calibration", "calibration.cli", "calibration.cache_cli",
-    "training.cli", "export.cli",
+    "training.cli", "training.data.cli", "training.evaluation.cli", "training.reports.cli",
+    "export.cli", "export.check_cli", "export.build_cli", "export.import_cli", "export.verify_cli",
+    "export.selftest_cli",
 )  # fmt: skip
 LIGHT_VERBS = ("edge_runtime.models_cli", "edge_runtime.run_cli", "edge_runtime.demo_cli")
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from dataclasses import dataclass
 
+from edge_runtime.backends.tensorrt.inspector import read_inspector
 from edge_runtime.errors import BackendError
-
-_FORMATS = {"half": "fp16", "fp16": "fp16", "int8": "int8", "float": "fp32", "fp32": "fp32"}
 
 
 @dataclass(frozen=True)
 class Precisions:
-    """Layers by precision, and where that is known from."""
+    """Convolutions and products by precision, and where that is known from."""
 
     source: str
     """``engine inspector`` or ``parsed network (engine not loaded: no GPU)``."""
@@ -26,26 +23,13 @@ def built_precisions(inspector: str | None, parsed: dict[str, int]) -> Precision
     Args:
         inspector: JSON of the engine inspector; None where the engine was not loaded.
         parsed: weighted layers by precision, as the network types them.
+
+    Raises:
+        BackendError: the inspector's account cannot be read.
     """
     if inspector is None:
         return Precisions("parsed network (engine not loaded: no GPU)", parsed)
-    return Precisions("engine inspector", inspected(inspector))
-
-
-def inspected(text: str) -> dict[str, int]:
-    """Layers by the precision of their first output, from the inspector's JSON.
-
-    The format is that of ``LayerInformationFormat.JSON`` with detailed profiling: a list `Layers`
-    of objects with `Outputs`, each with a `Format/Datatype` such as ``Half NHWC8`` or ``Int8 ...``.
-    """
-    found: Counter[str] = Counter()
-    for layer in json.loads(text).get("Layers", ()):
-        outputs = layer.get("Outputs", ()) if isinstance(layer, dict) else ()
-        if outputs:
-            word = f"{outputs[0].get('Format/Datatype') or 'unknown'} "
-            kind = word.partition(" ")[0].lower().rstrip(":")
-            found[_FORMATS.get(kind, kind)] += 1
-    return dict(found)
+    return Precisions("engine inspector", read_inspector(inspector).counts())
 
 
 def require(asked: str, built: Precisions) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.verify.options import GATE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     Scores = NDArray[np.floating[Any]]
     Mask = NDArray[np.uint8]
 
-GATE = 4.0
-"""Allowed error in noise floors (root mean square), and allowed flips in the floor's own."""
 CLEAR = 8.0
 """Pixels whose two best classes are so many of the floor's largest errors apart must not flip."""
 FEWEST_FLIPS = 1e-4

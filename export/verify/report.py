@@ -29,10 +29,13 @@ COLOURS = {
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;max-width:1080px;margin:32px auto;
 padding:0 20px}h1{font-size:24px;margin:0}h2{font-size:18px;margin:32px 0 8px}p{margin:6px 0}
-table{border-collapse:collapse;width:100%}th,td{text-align:right;padding:6px 10px;
+div.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
+th,td{text-align:right;padding:6px 10px;
 border-bottom:1px solid #d0d7de;vertical-align:top}th{font-weight:600;font-size:13px}
+td,th{white-space:nowrap}td:first-child{white-space:normal;min-width:200px}
 th:first-child,td:first-child,.text{text-align:left}.badge{color:#fff;border-radius:10px;
-padding:1px 9px;font-size:12px;white-space:nowrap}.note{color:#57606a;font-size:13px}
+padding:1px 9px;font-size:12px;white-space:nowrap}.note{color:#57606a;font-size:13px;
+overflow-wrap:anywhere}
 figure{margin:0;display:inline-block;margin:0 14px 14px 0;vertical-align:top}
 figcaption{font-size:13px;color:#57606a}img{display:block;max-width:320px;image-rendering:pixelated;
 border:1px solid #d0d7de}code{font-size:12px;word-break:break-all}
@@ -54,7 +57,7 @@ def table(verification: Verification) -> Table:
     from rich.table import Table as RichTable
 
     result = RichTable(box=None, header_style="bold")
-    result.add_column("form", no_wrap=True)
+    result.add_column("form")
     result.add_column("verdict", no_wrap=True)
     for heading in ("max error", "SQNR dB", "agreement", "at boundaries"):
         result.add_column(heading, justify="right", no_wrap=True)
@@ -73,7 +76,7 @@ def page(verification: Verification, sample: Sample) -> str:
 
     Args:
         verification: the chain.
-        sample: the first frame and the masks of it.
+        sample: a frame and the masks of it.
     """
     height, width = verification.size
     verdict = "passed" if verification.passed else "failed"
@@ -91,7 +94,7 @@ def page(verification: Verification, sample: Sample) -> str:
         "<h2>Noise floors</h2>",
         _floor_table(verification),
         _partings(verification),
-        "<h2>First frame</h2>",
+        "<h2>One of the frames</h2>",
         _pictures(sample),
         "<h2>Files</h2>",
         *(
@@ -116,7 +119,7 @@ def _stage_table(verification: Verification) -> str:
             f"<td>{html.escape(stage.name)}{notes}</td><td>{_badge(stage.status)}</td>"
             f"<td>{stage.precision or '-'}</td>{cells}"
         )
-    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+    return _wide("".join(f"<tr>{row}</tr>" for row in rows))
 
 
 def _floor_table(verification: Verification) -> str:
@@ -132,7 +135,7 @@ def _floor_table(verification: Verification) -> str:
         )
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return (
-        f"<table>{body}</table><p class=note>Measured: every weight moved by up to one rounding "
+        f"{_wide(body)}<p class=note>Measured: every weight moved by up to one rounding "
         "unit of the precision, at random, against the reference.</p>"
     )
 
@@ -153,9 +156,9 @@ def _partings(verification: Verification) -> str:
         head = f"<h2>{html.escape(stage.name)}, node by node</h2>"
         if stage.parting.first is None:
             what = (
-                "no value of the same name in both graphs"
+                "No value has the same name in both graphs"
                 if not count
-                else f"none of {count} values leaves its noise floor by more than the gate allows"
+                else f"None of {count} values leaves its noise floor by more than the gate allows"
             )
             parts.append(f"{head}<p>{what}.</p>")
             continue
@@ -163,8 +166,10 @@ def _partings(verification: Verification) -> str:
         parts.append(
             f"{head}<p>Of {count} values, the first beyond the gate is "
             f"<code>{html.escape(first.value)}</code> ({html.escape(first.operator)}).</p>"
-            "<table><tr><th>value</th><th class=text>operator</th><th>error</th><th>floor</th>"
-            f"<th>ratio</th></tr>{rows}</table>"
+            + _wide(
+                "<tr><th>value</th><th class=text>operator</th><th>error</th><th>floor</th>"
+                f"<th>ratio</th></tr>{rows}"
+            )
         )
     return "".join(parts)
 
@@ -178,14 +183,19 @@ def _pictures(sample: Sample) -> str:
         _figure("frame", frame),
         _figure(f"{reference_name} (reference)", colours[reference]),
     ]
+    same = []
     for name, mask in sample.masks.items():
-        if name == reference_name:
-            continue
         wrong = mask != reference
-        shown = (colours[mask] // 4).astype(np.uint8)
-        shown[wrong] = (40, 40, 255)
-        figures.append(_figure(f"{name}: {int(wrong.sum())} pixels differ", shown))
-    return "".join(figures)
+        if not wrong.any():
+            same.append(name)
+            continue
+        pale = (colours[mask] // 5 + 204).astype(np.uint8)
+        pale[wrong] = (0, 0, 220)
+        words = f"{name}: {int(wrong.sum())} pixels differ ({100 * wrong.mean():.2g} %)"
+        figures.append(_figure(words, pale))
+    same.remove(reference_name)
+    note = f"<p class=note>Same mask as the reference: {html.escape(', '.join(same))}.</p>"
+    return "".join(figures) + (note if same else "")
 
 
 def _figure(caption: str, picture: NDArray[np.uint8]) -> str:
@@ -201,6 +211,11 @@ def _figure(caption: str, picture: NDArray[np.uint8]) -> str:
         f"<figure><img alt='' src='data:image/png;base64,{data}'>"
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
+
+
+def _wide(rows: str) -> str:
+    """A table that a narrow window scrolls instead of squeezing."""
+    return f"<div class=wide><table>{rows}</table></div>"
 
 
 def _badge(status: str) -> str:

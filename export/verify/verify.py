@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.artifacts import sha256_of
-from edge_runtime.errors import SourceError
+from edge_runtime.redact import redact
 from export.noise import jittered
 from export.parity import EPS_RATIO
-from export.probe_frames import probe_frames
+from export.probe_frames import frames_for
 from export.verify.chain import assemble
 from export.verify.figures import Answer, Figures, Floor, Tally, Verdict, clear_pixels, judge
 from export.verify.forms import GraphForm, Missing
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 TRIALS = 2
 """Independent roundings that are tried for a floor; the worst one counts."""
-READ_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Verification:
 
 @dataclass
 class Sample:
-    """The first frame and every form's mask of it, for the page."""
+    """One of the frames and every form's mask of it, for the page."""
 
     frame: Frame
     masks: dict[str, NDArray[np.uint8]]
@@ -102,12 +101,21 @@ def verify(
         BackendError: the reference does not run.
     """
     subjects = read_subjects(texts)
-    chain, frames = assemble(subjects, options, lambda manifest: _frames(manifest, options), report)
+
+    def draw(manifest: Manifest) -> list[Frame]:
+        return frames_for(manifest, options.source, options.frames, options.seed)
+
+    chain, frames = assemble(subjects, options, draw, report)
+    bgr = chain.manifest.preprocess.color == "BGR"
     with chain.stack:
         run = _Run(chain, options)
-        for number, frame in enumerate(frames, 1):
-            report(f"frame {number} of {len(frames)}")
-            run.add(frame)
+        # Of drawn frames the first is noise and the second a street, which tells an onlooker more.
+        shown = 0 if options.source else min(1, len(frames) - 1)
+        for number, frame in enumerate(frames):
+            report(f"frame {number + 1} of {len(frames)}")
+            masks = run.add(frame)
+            if number == shown:
+                sample = Sample(frame, masks, chain.manifest.labels, bgr)
         stages = run.stages()
         if options.nodes:
             report("looking for the first node where each form parts")
@@ -116,11 +124,10 @@ def verify(
         model=chain.manifest.name, size=chain.manifest.input_size,
         classes=chain.manifest.labels.names,
         files={path.name: sha256_of(path) for path in subjects.files}, frames=len(frames),
-        source=options.source or f"drawn from seed {options.seed}", gate=options.gate,
+        source=redact(options.source or "") or f"drawn from seed {options.seed}", gate=options.gate,
         floors=run.floors(), stages=tuple(stages),
     )  # fmt: skip
-    bgr = chain.manifest.preprocess.color == "BGR"
-    return verification, Sample(frames[0], run.first_masks, chain.manifest.labels, bgr)
+    return verification, sample
 
 
 class _Run:
@@ -131,7 +138,6 @@ class _Run:
         self._forms: list[Form] = [f for f in chain.forms if not isinstance(f, Missing)]
         self._tallies = {form.name: Tally() for form in self._forms}
         self._trials: dict[Precision, list[tuple[Form, Tally]]] = {}
-        self.first_masks: dict[str, NDArray[np.uint8]] = {}
         self._plain = self._graph_form("floor", chain.graph)
         precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
         for precision in precisions:
@@ -152,8 +158,8 @@ class _Run:
             threads=self._options.threads,
         )  # fmt: skip
 
-    def add(self, frame: Frame) -> None:
-        """Run everything on one frame."""
+    def add(self, frame: Frame) -> dict[str, NDArray[np.uint8]]:
+        """Run everything on one frame; the masks by form, the reference's first."""
         first, *others = self._forms
         reference = first.answer(frame)
         plain = self._plain.answer(frame)
@@ -167,11 +173,12 @@ class _Run:
             clear[precision] = clear_pixels(reference, max(here))
         clear["fp64"] = clear["fp32"]
         self._tallies[first.name].add(reference, reference, clear["fp32"])
-        self.first_masks.setdefault(first.name, reference.mask)
+        masks = {first.name: reference.mask}
         for form in others:
             found = form.answer(frame)
             self._tallies[form.name].add(reference, found, clear[form.precision])
-            self.first_masks.setdefault(form.name, found.mask)
+            masks[form.name] = found.mask
+        return masks
 
     def floors(self) -> dict[str, Floor]:
         """By precision, as measured."""
@@ -222,26 +229,3 @@ def _with_parting(stage: Stage, chain: Chain, frame: Frame, options: VerifyOptio
         chain.graph, form.graph, frame, precision, gate=options.gate, seed=options.seed
     )
     return replace(stage, parting=parting)
-
-
-def _frames(manifest: Manifest, options: VerifyOptions) -> list[Frame]:
-    preprocess = manifest.preprocess
-    if options.source is None:
-        return probe_frames(
-            manifest.input_size, options.frames, preprocess.mean, preprocess.std,
-            bgr=preprocess.color == "BGR", seed=options.seed,
-        )  # fmt: skip
-    from edge_runtime.sources import open_source
-    from edge_runtime.video import SourceRequest
-
-    request = SourceRequest(manifest.input_size, preprocess.resize, preprocess.color, latest=False)
-    frames: list[Frame] = []
-    with open_source(options.source, request) as source:
-        while len(frames) < options.frames and not source.ended:
-            frame = source.read(READ_TIMEOUT_S)
-            if frame is None:
-                break
-            frames.append(frame.image.copy())
-    if not frames:
-        raise SourceError(f"{options.source} gave no frame; give another --source")
-    return frames

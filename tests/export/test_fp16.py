@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -327,6 +328,25 @@ def test_an_exported_model_takes_no_other_option(tmp_path, capsys):
     assert main([*words, "-o", str(tmp_path / "x.onnx")]) == 2
     assert "exported already" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.gst
+def test_the_users_own_frames_are_what_the_fp16_graph_is_verified_on(tmp_path):
+    pictures, output = tmp_path / "pictures", tmp_path / "h.onnx"
+    pictures.mkdir()
+    for number, frame in enumerate(frames(3, 96)):
+        cv2.imwrite(str(pictures / f"{number}.png"), frame[0])
+    source = resolve_model("street-edge-n")
+    words = ["export", str(source), "--precision", "fp16", "--frames", str(pictures)]
+    assert main([*words, "-o", str(output)]) == 0
+    data = {metric.data for metric in read_manifest(output).metrics}
+    assert any(text.startswith(f"3 frames of {pictures}, FP16 rounding") for text in data)
+
+
+def test_frames_without_fp16_are_refused(tmp_path, capsys):
+    words = ["export", "n.safetensors", "--frames", "pictures", "-o", str(tmp_path / "n.onnx")]
+    assert main(words) == 2
+    assert "add --precision fp16" in capsys.readouterr().err
 
 
 def test_a_model_that_fails_the_gate_is_not_written(tmp_path, manifest, monkeypatch):

@@ -14,7 +14,7 @@ from export.tensorrt.capabilities import RECORDED, Capabilities, recorded
 from export.tensorrt.explain import explain, trtexec_command
 from export.tensorrt.options import BuildOptions
 from export.tensorrt.plan import make_plan
-from export.tensorrt.precisions import Precisions, built_precisions, inspected, require
+from export.tensorrt.precisions import Precisions, built_precisions, require
 
 MODEL = Path("m.onnx")
 NANO = Gpu("Orin", "8.7", 3900, True, "12.6")
@@ -198,17 +198,27 @@ def test_the_explanation_names_key_flags_reasons_and_command():
 
 
 INSPECTOR = """{"Layers": [
-  {"Name": "a", "Outputs": [{"Name": "x", "Format/Datatype": "Half NHWC8"}]},
-  {"Name": "b", "Outputs": [{"Name": "y", "Format/Datatype": "Int8 NC/32HW32"}]},
-  {"Name": "c", "Outputs": [{"Name": "z", "Format/Datatype": "Float"}]},
-  {"Name": "d", "Outputs": []}, "e"],
+  {"Name": "a", "LayerType": "CaskConvolution",
+   "Inputs": [{"Name": "x", "Format/Datatype": "Half NHWC8"}],
+   "Outputs": [{"Name": "y", "Format/Datatype": "Half NHWC8"}]},
+  {"Name": "b", "LayerType": "CaskConvolution",
+   "Inputs": [{"Name": "y", "Format/Datatype": "Int8 NC/32HW32"}],
+   "Outputs": [{"Name": "z", "Format/Datatype": "Half NHWC8"}]},
+  {"Name": "c", "LayerType": "Reformat",
+   "Inputs": [{"Name": "z", "Format/Datatype": "Half NHWC8"}],
+   "Outputs": [{"Name": "w", "Format/Datatype": "Float"}]}],
  "Bindings": ["frame", "mask"]}"""
 """In the documented form; not taken from a device."""
 
 
-def test_the_inspectors_layers_are_counted_by_precision():
-    assert inspected(INSPECTOR) == {"fp16": 1, "int8": 1, "fp32": 1}
-    assert built_precisions(INSPECTOR, {}).source == "engine inspector"
+def test_an_account_without_types_is_refused():
+    with pytest.raises(BackendError, match="profiling verbosity DETAILED"):
+        built_precisions('{"Layers": ["a", "b"]}', {"fp16": 2})
+
+
+def test_the_engines_own_account_counts_before_the_parsed_network():
+    built = built_precisions(INSPECTOR, {"fp32": 9})
+    assert built == Precisions("engine inspector", {"fp16": 1, "int8": 1})
     assert "not loaded" in built_precisions(None, {"fp16": 2}).source
 
 

@@ -18,8 +18,8 @@ from export.check.check import check_graph
 from export.check.targets import target_of
 from export.fp16 import prepared, to_fp16
 from export.fp16_measure import ranges
-from export.frames import sample_frames
 from export.precision import graph_precision
+from export.probe_frames import probe_frames
 from export.tensorrt.trial import try_graph
 
 torch = pytest.importorskip("torch")
@@ -41,7 +41,7 @@ def exported(request) -> onnx.ModelProto:
 def quantised(graph: onnx.ModelProto, policy: str = "trt-gpu") -> onnx.ModelProto:
     """With Q/DQ pairs whose ranges are those of one frame."""
     size = tuple(d.dim_value for d in graph.graph.input[0].type.tensor_type.shape.dim[1:3])
-    frame = sample_frames((0.5,) * 3, (0.5,) * 3, size, 1)[0][None]
+    frame = probe_frames(size, 1, (0.5,) * 3, (0.5,) * 3)[0][None]
     found = ranges(prepared(graph), [frame])
     usable = {name: max(value, 1e-3) for name, value in found.items()}
     return insert(graph, place(graph, POLICIES[policy]), usable)

@@ -22,6 +22,7 @@ from export.importing.importer import import_model
 from export.importing.options import IMAGENET, ImportOptions
 from export.noise import ROUNDING, jittered
 from export.options import ExportOptions
+from export.probe_frames import probe_frames
 from export.verify.options import VerifyOptions
 from export.verify.report import page
 from export.verify.verify import Verification, verify
@@ -232,6 +233,42 @@ def test_names_are_escaped_on_the_page(model):
     verification, sample = verify([str(model)], replace(OPTIONS, frames=1))
     text = page(replace(verification, model="<script>x</script>"), sample)
     assert "<script>" not in text
+
+
+def test_the_page_shows_where_masks_differ_and_names_those_that_do_not(model):
+    verification, sample = verify([str(model)], replace(OPTIONS, frames=2))
+    reference, *others = sample.masks
+    assert others
+    # given forms that all agree
+    sample.masks.update({name: sample.masks[reference].copy() for name in others})
+    same = page(verification, sample)
+    assert same.count("<img") == 2
+    assert f"Same mask as the reference: {', '.join(others)}." in same
+    # and then one that does not
+    name = others[-1]
+    sample.masks[name][0, :3] += 1
+    other = page(verification, sample)
+    assert other.count("<img") == 3
+    assert f"{name}: 3 pixels differ (" in other
+
+
+def test_of_drawn_frames_the_street_is_shown(model):
+    _, sample = verify([str(model)], replace(OPTIONS, frames=2))
+    preprocess = read_manifest(model).preprocess
+    noise, street = probe_frames(SIZE, 2, preprocess.mean, preprocess.std, seed=OPTIONS.seed)
+    assert np.array_equal(sample.frame, street)
+    assert not np.array_equal(noise, street)
+
+
+@pytest.mark.gst
+def test_credentials_of_a_source_are_not_written(model, tmp_path):
+    # given a folder whose name looks like a camera's URI
+    folder = tmp_path / "password=hunter2"
+    folder.mkdir()
+    cv2 = pytest.importorskip("cv2")
+    cv2.imwrite(str(folder / "a.png"), np.zeros((64, 64, 3), np.uint8))
+    verification, _ = verify([str(model)], replace(OPTIONS, source=str(folder), frames=1))
+    assert "hunter2" not in verification.source
 
 
 @pytest.mark.gst
