@@ -9,7 +9,7 @@ after `PATIENCE` (NCCL).
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(minutes=10)
 """Longest wait for another process: far more than a saved state or a share of a validation."""
+_FAREWELL = timedelta(seconds=10)
 _LOST = ("gloo", "connection", "timed out", "nccl", "socket", "store")
 
 
@@ -192,6 +193,22 @@ def processes(device: str) -> Iterator[Ranks]:
         torch.cuda.set_device(ranks.local_rank)
     with ranks.guarded():
         dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
-    yield ranks
-    # Only after a good end: with a lost process this would wait for it.
+    try:
+        yield ranks
+    except RankError:  # closing the connection would wait for the lost process
+        raise
+    except HypersegError:
+        _leave_together()
+        raise
     dist.destroy_process_group()
+
+
+def _leave_together() -> None:
+    """Close the connection of processes that all refuse the same thing.
+
+    One that ended first would have gloo's threads abort those that are still on their way out.
+    """
+    with suppress(RuntimeError):  # the others do not come: they will lose this one, and say so
+        if dist.get_backend() == "gloo":
+            dist.monitored_barrier(timeout=_FAREWELL)
+        dist.destroy_process_group()
