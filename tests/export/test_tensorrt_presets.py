@@ -1,6 +1,6 @@
 """Deployment graphs of our presets, parsed and built ahead of time by TensorRT-RTX on the CPU.
 
-Never executed, and no statement about TensorRT or a Jetson. All presets at their full size:
+Never executed, and no statement about TensorRT or a Jetson. At their full size:
 ``python -m benchmarks.engines``.
 """
 
@@ -21,6 +21,7 @@ from export.fp16_measure import ranges
 from export.precision import graph_precision
 from export.probe_frames import probe_frames
 from export.tensorrt.trial import try_graph
+from training.presets import PRESETS
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: extra [rtx]")
@@ -28,7 +29,7 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: extra
 SIZE = (128, 128)
 
 
-@pytest.fixture(scope="module", params=["street-n", "edge-n"])
+@pytest.fixture(scope="module", params=list(PRESETS))
 def exported(request) -> onnx.ModelProto:
     from export.to_onnx import to_onnx
     from training.model.hyperseg import HyperSeg
