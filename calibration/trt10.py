@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from calibration.cache import explain_cache, write_cache
+from edge_runtime.backends.tensorrt.calibrator import cache_only
 from edge_runtime.errors import DependencyError, OptionError
 
 if TYPE_CHECKING:
@@ -71,26 +72,4 @@ def made_from(trt: ModuleType, cache: CalibrationCache) -> Any:
             f"the cache's header says {cache.algorithm!r}; expected {' or '.join(BASES)}"
         )
     base: Any = getattr(trt, BASES[cache.algorithm])
-    content = write_cache(cache).encode()
-
-    class CacheOnly(base):  # type: ignore[misc]  # the real base is known at run time only
-        """Gives the cache and nothing else."""
-
-        def __init__(self) -> None:
-            base.__init__(self)
-
-        def get_batch_size(self) -> int:
-            """One frame."""
-            return 1
-
-        def get_batch(self, names: list[str]) -> None:
-            """No data: asked for it, TensorRT is told that there is none, and fails."""
-
-        def read_calibration_cache(self) -> bytes:
-            """The ranges."""
-            return content
-
-        def write_calibration_cache(self, cache: object) -> None:
-            """Nothing new is learned."""
-
-    return CacheOnly()
+    return cache_only(base, write_cache(cache).encode())

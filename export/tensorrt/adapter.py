@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.artifacts import atomic_file
+from edge_runtime.backends.tensorrt.calibrator import cache_only
 from edge_runtime.errors import BackendError
 from export.tensorrt.capabilities import load
 
@@ -162,28 +163,7 @@ def cache_calibrator(trt: ModuleType, cache: Path) -> Any:
     content = cache.read_bytes()
     header = content.partition(b"\n")[0]
     base: Any = trt.IInt8MinMaxCalibrator if b"MinMax" in header else trt.IInt8EntropyCalibrator2
-
-    class CacheOnly(base):  # type: ignore[misc]  # the real base is known at run time only
-        """Gives the cache and nothing else."""
-
-        def __init__(self) -> None:
-            base.__init__(self)
-
-        def get_batch_size(self) -> int:
-            """One frame."""
-            return 1
-
-        def get_batch(self, names: list[str]) -> None:
-            """No data."""
-
-        def read_calibration_cache(self) -> bytes:
-            """The ranges."""
-            return content
-
-        def write_calibration_cache(self, cache: object) -> None:
-            """Nothing new is learned."""
-
-    return CacheOnly()
+    return cache_only(base, content)
 
 
 def _logger(trt: ModuleType, log: Callable[[str, str], None]) -> Any:
@@ -196,7 +176,7 @@ def _logger(trt: ModuleType, log: Callable[[str, str], None]) -> Any:
 
     base: Any = trt.ILogger
 
-    class Logger(base):  # type: ignore[misc]  # as above
+    class Logger(base):  # type: ignore[misc]  # the real base is known at run time only
         """Passes warnings and errors on."""
 
         def __init__(self) -> None:
