@@ -95,6 +95,7 @@ def _choice(values: Any) -> click.Choice[str]:
 @_option("--loss", "Hard pixels of an image, of the batch, or all.", type=_choice(LossName))
 @_option("--hard-threshold", "Cross-entropy above which a pixel is hard.", type=float)
 @_option("--hard-min", "Pixels per image that always count.", type=int)
+@_option("--lovasz", "Weight of the loss that stands for 1 - mIoU; 0 is off.", type=float)
 @_option("--label-smoothing", "Share of the target spread over all classes.", type=float)
 @_option(
     "--class-weights",

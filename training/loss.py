@@ -1,6 +1,6 @@
 """Cross-entropy over all pixels, or over the hard ones of each image or of the whole batch.
 
-Pixels labelled 255 never count.
+Pixels labelled 255 never count. `Criterion` adds a surrogate of the mIoU where it is asked to.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from edge_runtime.labels import IGNORE_INDEX
 from training.distributed import Ranks
+from training.lovasz import lovasz_softmax
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,7 +175,13 @@ class Criterion:
         self._options, self._weight, self._ranks = options, weight, ranks or Ranks()
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss, nats, of (N, C, H, W) logits and (N, H, W) int64 labels."""
+        """Scalar loss of (N, C, H, W) logits and (N, H, W) int64 labels."""
+        loss = self._of_pixels(logits, labels)
+        if self._options.lovasz:
+            loss = loss + self._options.lovasz * lovasz_softmax(logits, labels)
+        return loss
+
+    def _of_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
         options, weight = self._options, self._weight
         smoothing = options.label_smoothing
         if options.loss == "ce":

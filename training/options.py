@@ -78,6 +78,8 @@ class TrainOptions:
     """Cross-entropy (nats) above which a pixel is hard."""
     hard_min: int = 4096
     """Pixels per image that always count, hard or not."""
+    lovasz: float = 0.0
+    """Weight of the Lovász-softmax loss, which stands for 1 - mIoU, beside `loss`; 0 is off."""
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes."""
     class_weights: float | tuple[float, ...] = 0.3
@@ -129,7 +131,16 @@ class TrainOptions:
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ONE:
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected >= 1")
-        for name in ("warmup", "workers", "seed", "weight_decay", "clip", "aux", "distill_weight"):
+        for name in (
+            "warmup",
+            "workers",
+            "seed",
+            "weight_decay",
+            "clip",
+            "aux",
+            "lovasz",
+            "distill_weight",
+        ):
             _require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; expected >= 0")
         for name in ("lr", "encoder_lr_scale", "poly_power", "hard_threshold"):
             _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; expected > 0")
@@ -198,6 +209,9 @@ HOW_NOT_WHAT = frozenset(
 )
 """Options that may change between the parts of a resumed run."""
 
+_AT_LEAST_ZERO = (
+    "warmup", "workers", "seed", "weight_decay", "clip", "aux", "lovasz", "distill_weight",
+)  # fmt: skip
 _AT_LEAST_ONE = (
     "steps", "batch", "accumulate", "validate_every", "save_every", "log_every", "hard_min",
     "lr_hold",

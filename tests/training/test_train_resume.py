@@ -250,6 +250,7 @@ def test_state_of_an_earlier_version_resumes_exactly(toy, tmp_path):
 ADDED = (
     "train_split", "skip_unreadable", "accumulate", "optimizer", "betas", "lr_hold",
     "label_smoothing", "aux", "teacher", "distill", "distill_weight", "distill_temperature",
+    "lovasz",
 )  # fmt: skip
 
 
