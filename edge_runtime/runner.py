@@ -21,7 +21,7 @@ from edge_runtime.redact import redact
 from edge_runtime.report import Fault, LatencyReport
 from edge_runtime.serving import serve
 from edge_runtime.sinks.outlets import open_outlets
-from edge_runtime.sinks.spec import parse_sink
+from edge_runtime.sinks.spec import SinkContext, parse_sink
 from edge_runtime.sources.images import is_image
 from edge_runtime.stop import Stop, signals
 from edge_runtime.supervision.ladder import ArgusLadder
@@ -80,16 +80,17 @@ def run(
         backend = served.backend
         video = _supervised(source, request, options.supervision)
         log = FramesLog(options.frames_log, has_device_copies=backend.has_device_copies)
+        context = SinkContext(
+            manifest.labels,
+            masks,
+            fps=lambda: video.info.fps_nominal,
+            model=manifest.name,
+            source=redact(source),
+        )
         loop_options = LoopOptions(
             policy=None if options.policy is None else parse_policy(options.policy),
             duration_s=options.duration_s,
-            outlets=open_outlets(
-                specs,
-                manifest.labels,
-                masks,
-                fps=lambda: video.info.fps_nominal,
-                stopping=stop.requested,
-            ),
+            outlets=open_outlets(specs, context, stopping=stop.requested),
             on_result=on_result,
             log=stack.enter_context(log) if options.frames_log else None,
             stop=stop,

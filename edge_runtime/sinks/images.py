@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.result import Result
+    from edge_runtime.sinks.spec import SinkContext, SinkSpec
 
 
 class MaskImages:
@@ -71,3 +72,10 @@ class MaskImages:
         with suppress(OSError):
             for folder in self._made:
                 folder.rmdir()
+
+
+def masks(spec: SinkSpec, context: SinkContext) -> MaskImages:
+    """The sink ``masks:DIR``."""
+    del context
+    assert spec.path is not None
+    return MaskImages(spec.text, spec.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from edge_runtime.timing import Series
@@ -13,9 +14,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from edge_runtime.labels import LabelSet
     from edge_runtime.result import Result
-    from edge_runtime.sinks.spec import SinkSpec
+    from edge_runtime.sinks.spec import SinkContext, SinkSpec
     from edge_runtime.sinks.worker import Sink, SinkWorker
 
 
@@ -69,45 +69,26 @@ class Outlets:
 
 
 def open_outlets(
-    specs: Sequence[SinkSpec],
-    labels: LabelSet,
-    mask_size: tuple[int, int],
-    *,
-    fps: Callable[[], float | None],
-    stopping: Callable[[], bool],
+    specs: Sequence[SinkSpec], context: SinkContext, *, stopping: Callable[[], bool]
 ) -> Outlets:
     """The outlets that `specs` ask for; none at all is a ``null`` sink.
 
     Args:
         specs: one per sink.
-        labels: names and palette of the classes.
-        mask_size: (height, width) of the masks.
-        fps: nominal frames per second of the source, asked for with the first frame.
+        context: what the sinks may know of the run.
         stopping: whether the run was told to stop.
     """
     from edge_runtime.sinks.worker import SinkWorker
 
     workers = [
-        SinkWorker(_make(spec, labels, fps), mask_size, stopping=stopping)
+        SinkWorker(_make(spec, context), context.mask_size, stopping=stopping)
         for spec in specs
-        if spec.kind != "null"
+        if spec.scheme.maker
     ]
     return Outlets(workers, null=len(workers) < len(specs) or not specs)
 
 
-def _make(spec: SinkSpec, labels: LabelSet, fps: Callable[[], float | None]) -> Sink:
-    if spec.path is None:
-        from edge_runtime.sinks.video import WindowSink
-
-        return WindowSink(spec.text, labels)
-    if spec.kind == "masks":
-        from edge_runtime.sinks.images import MaskImages
-
-        return MaskImages(spec.text, spec.path)
-    if spec.kind == "maskvideo":
-        from edge_runtime.sinks.video import MaskVideoSink
-
-        return MaskVideoSink(spec.text, spec.path, labels.ignore_index, fps)
-    from edge_runtime.sinks.video import OverlaySink
-
-    return OverlaySink(spec.text, spec.path, labels, fps)
+def _make(spec: SinkSpec, context: SinkContext) -> Sink:
+    module, _, function = spec.scheme.maker.partition(":")
+    sink: Sink = getattr(import_module(module), function)(spec, context)
+    return sink

@@ -1,15 +1,36 @@
-"""What the text of ``--sink`` means, without opening anything."""
+"""What the text of ``--sink`` means, without opening anything.
+
+`SCHEMES` is the table of all kinds of sink; a new kind is a line there and a module of its own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from edge_runtime.errors import OptionError
 
-SinkKind = Literal["null", "window", "overlay", "masks", "maskvideo"]
-EXPECTED = "null, window, FILE.mp4, FILE.mkv, masks:DIR or maskvideo:FILE.mkv"
+if TYPE_CHECKING:
+    from edge_runtime.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One kind of sink."""
+
+    form: str
+    """How it is written, for help and errors; its scheme is what stands before the colon."""
+    maker: str
+    """``module:function``, called with (`SinkSpec`, `SinkContext`), giving a `worker.Sink`; empty
+    for ``null``, which does no work. The module is imported when such a sink is opened."""
+    file: Callable[[str], Path | None] = lambda _: None
+    """The file or folder that it writes, of what stands behind the colon.
+
+    It raises `OptionError`, without naming the sink, for what cannot be one."""
+    wants_picture: bool = False
+    """Whether it draws on the full-size picture."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +39,63 @@ class SinkSpec:
 
     text: str
     """As it was given."""
-    kind: SinkKind
+    kind: str
+    """Its key in `SCHEMES`."""
+    rest: str = ""
+    """What stands behind the colon."""
     path: Path | None = None
+    """The file or folder that it writes."""
+
+    @property
+    def scheme(self) -> Scheme:
+        """Its kind."""
+        return SCHEMES[self.kind]
 
     @property
     def wants_picture(self) -> bool:
         """Whether it draws on the full-size picture."""
-        return self.kind in ("overlay", "window")
+        return self.scheme.wants_picture
+
+
+@dataclass(frozen=True)
+class SinkContext:
+    """What a sink may know of its run."""
+
+    labels: LabelSet
+    """Names and palette of the classes."""
+    mask_size: tuple[int, int]
+    """(height, width) of the masks."""
+    fps: Callable[[], float | None] = lambda: None
+    """Nominal frames per second of the source; ask for it with the first frame."""
+    model: str = ""
+    """Name of the model."""
+    source: str = ""
+    """The source as the report names it, without credentials."""
+
+
+def _matroska(rest: str) -> Path:
+    if Path(rest).suffix.lower() != ".mkv":
+        raise OptionError("a mask video is lossless FFV1; name it FILE.mkv")
+    return Path(rest)
+
+
+_VIDEO = "edge_runtime.sinks.video"
+
+SCHEMES: Mapping[str, Scheme] = {
+    "null": Scheme("null", ""),
+    "window": Scheme("window", f"{_VIDEO}:window", wants_picture=True),
+    "overlay": Scheme("FILE.mp4|FILE.mkv", f"{_VIDEO}:overlay", Path, wants_picture=True),
+    "masks": Scheme("masks:DIR", "edge_runtime.sinks.images:masks", Path),
+    "maskvideo": Scheme("maskvideo:FILE.mkv", f"{_VIDEO}:mask_video", _matroska),
+}
+SUFFIXES: Mapping[str, str] = {".mp4": "overlay", ".mkv": "overlay"}
+"""Kind of sink that the name of a file alone stands for."""
+
+
+def expected() -> str:
+    """All forms, for help and errors."""
+    forms = [scheme.form for scheme in SCHEMES.values()]
+    return f"{', '.join(forms[:-1])} or {forms[-1]}"
 
 
 def parse_sink(text: str) -> SinkSpec:
@@ -33,15 +104,14 @@ def parse_sink(text: str) -> SinkSpec:
     Raises:
         OptionError: no such kind of sink, or a file type that cannot be written.
     """
-    if text in ("null", "window"):
-        return SinkSpec(text, "null" if text == "null" else "window")
-    scheme, colon, rest = text.partition(":")
-    if colon and scheme == "masks" and rest:
-        return SinkSpec(text, "masks", Path(rest))
-    if colon and scheme == "maskvideo" and rest:
-        if Path(rest).suffix.lower() != ".mkv":
-            raise OptionError(f"sink {text!r}: a mask video is lossless FFV1; name it FILE.mkv")
-        return SinkSpec(text, "maskvideo", Path(rest))
-    if Path(text).suffix.lower() in (".mp4", ".mkv"):
-        return SinkSpec(text, "overlay", Path(text))
-    raise OptionError(f"sink {text!r}: expected {EXPECTED}")
+    kind, colon, rest = text.partition(":")
+    scheme = SCHEMES.get(kind)
+    if scheme is None or (colon == ":") != (":" in scheme.form) or (colon and not rest):
+        kind, rest = SUFFIXES.get(Path(text).suffix.lower(), ""), text
+        scheme = SCHEMES.get(kind)
+    if scheme is None:
+        raise OptionError(f"sink {text!r}: expected {expected()}")
+    try:
+        return SinkSpec(text, kind, rest, scheme.file(rest))
+    except OptionError as error:
+        raise OptionError(f"sink {text!r}: {error}") from None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.labels import LabelSet
     from edge_runtime.result import Result
+    from edge_runtime.sinks.spec import SinkContext, SinkSpec
 
 DEFAULT_FPS = 30.0
 """For sources that do not tell; frames are shown at their own times in any case."""
@@ -202,6 +203,21 @@ class MaskVideoSink(VideoSink):
         """FFV1 in Matroska."""
         require("matroskamux", "gstreamer1.0-plugins-good")
         return f"{ffv1_launch()} ! matroskamux"
+
+
+def overlay(spec: SinkSpec, context: SinkContext) -> OverlaySink:
+    """The sink ``FILE.mp4`` or ``FILE.mkv``."""
+    return OverlaySink(spec.text, spec.path, context.labels, context.fps)
+
+
+def window(spec: SinkSpec, context: SinkContext) -> WindowSink:
+    """The sink ``window``."""
+    return WindowSink(spec.text, context.labels)
+
+
+def mask_video(spec: SinkSpec, context: SinkContext) -> MaskVideoSink:
+    """The sink ``maskvideo:FILE.mkv``."""
+    return MaskVideoSink(spec.text, spec.path, context.labels.ignore_index, context.fps)
 
 
 def even_size(size: tuple[int, ...], least: int) -> tuple[int, int]:
