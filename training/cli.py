@@ -83,6 +83,7 @@ def _choice(values: Any) -> click.Choice[str]:
 @_option("--blur", "Probability of blur.", type=float)
 @_option("--noise", "Probability of noise.", type=float)
 @_option("--rare-crops", "Probability of a crop around a rare class.", type=float)
+@_option("--class-mix", "Probability of another picture's classes pasted over.", type=float)
 @_option("--optimizer", "What turns gradients into weights.", type=_choice(OptimizerName))
 @_option("--betas", "Decays of Adam's moments; the first is SGD's momentum.", type=float, nargs=2)
 @_option("--lr", "Peak learning rate.", type=float)

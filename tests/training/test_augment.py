@@ -14,6 +14,7 @@ from training.data.augment import (
     augment,
     draw_rare_pixel,
     draw_region,
+    paste_classes,
     photometric,
     sample_generator,
 )
@@ -218,3 +219,31 @@ def test_rare_crops_change_nothing_when_they_are_off():
 
     np.testing.assert_array_equal(off[0], unknown[0])
     np.testing.assert_array_equal(off[1], unknown[1])
+
+
+def test_pasted_classes_come_whole_and_nothing_else_changes():
+    # given: two views, the second with four classes of which some pixels are unlabelled
+    below = (np.zeros((40, 60, 3), np.uint8), np.full((40, 60), 9, np.uint8))
+    ids = np.repeat(np.repeat(np.array([[0, 1], [2, 3]], np.uint8), 20, 0), 30, 1)
+    ids[:5] = 255
+    above = (np.full((40, 60, 3), 200, np.uint8), ids)
+
+    # when
+    image, labels = paste_classes(below, above, np.random.default_rng(0))
+
+    # then: two of the four, each with all its pixels, and pixels and labels together
+    pasted = [k for k in range(4) if (labels == k).any()]
+    assert len(pasted) == 2
+    inside = np.isin(ids, pasted)
+    np.testing.assert_array_equal(labels, np.where(inside, ids, 9))
+    np.testing.assert_array_equal(image[..., 0], np.where(inside, 200, 0))
+
+
+def test_a_picture_without_labels_pastes_nothing():
+    below = (np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.uint8))
+    above = (np.full((8, 8, 3), 9, np.uint8), np.full((8, 8), 255, np.uint8))
+
+    image, labels = paste_classes(below, above, np.random.default_rng(0))
+
+    assert not image.any()
+    assert (labels == 1).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -60,3 +61,14 @@ def test_processes_share_the_samples_of_one_part_by_part(toy, size, parts):
             share[part * length : (part + 1) * length] for share in shares
         )
         assert sorted(together) == alone[part * 12 // parts : (part + 1) * 12 // parts]
+
+
+def test_class_mix_shows_two_pictures_in_one_and_depends_on_the_step_alone(toy):
+    dataset, plain = toy.ToyDataset("train"), toy.options(workers=0)
+    mixed = replace(plain, augment=replace(plain.augment, class_mix=1.0))
+
+    batch, again = (Feed(dataset, mixed).load(2) for _ in range(2))
+
+    np.testing.assert_array_equal(batch.images, again.images)
+    np.testing.assert_array_equal(batch.labels, again.labels)
+    assert (batch.labels != Feed(dataset, plain).load(2).labels).any()

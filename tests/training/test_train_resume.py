@@ -235,7 +235,7 @@ def test_state_of_an_earlier_version_resumes_exactly(toy, tmp_path):
         del values[name]
     for name in ADDED:
         del values["options"][name]
-    for name in ("scale_law", "scale_probability", "rotate", "hue", "rare_crops"):
+    for name in ("scale_law", "scale_probability", "rotate", "hue", "rare_crops", "class_mix"):
         del values["options"]["augment"][name]
     torch.save(values, path)
 

@@ -217,3 +217,27 @@ def _turn_hue(image: NDArray[np.uint8], turn: float) -> NDArray[np.uint8]:
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)  # hue in 256 steps
     hsv[:, :, 0] = table.astype(np.uint8)[hsv[:, :, 0]]
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), np.uint8)
+
+
+def paste_classes(
+    below: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    above: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Half of the classes of one view, drawn at random, pasted where they are over another.
+
+    ClassMix (V. Olsson et al., WACV 2021, section 3.2), here with true labels on both sides.
+
+    Args:
+        below: (h, w, 3) uint8 RGB and (h, w) uint8 train ids.
+        above: another pair of the same size.
+        rng: the sample's own generator.
+    """
+    present = np.flatnonzero(np.bincount(above[1].ravel(), minlength=256)[:IGNORE_INDEX])
+    table = np.zeros(256, bool)
+    table[rng.permutation(present)[: (len(present) + 1) // 2]] = True
+    pasted = table[above[1]]
+    return (
+        np.where(pasted[..., None], above[0], below[0]),
+        np.where(pasted, above[1], below[1]),
+    )

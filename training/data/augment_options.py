@@ -40,6 +40,8 @@ class AugmentOptions:
     """Probability of light Gaussian sensor noise."""
     rare_crops: float = 0.0
     """Probability that the crop is centred on a pixel of a class drawn by inverse frequency."""
+    class_mix: float = 0.0
+    """Probability that half of the classes of another picture are pasted over this one."""
 
     def __post_init__(self) -> None:
         if min(self.crop) < 8:
@@ -47,7 +49,7 @@ class AugmentOptions:
         low, high = self.scale
         if not 0.05 <= low <= high <= 20:
             raise OptionError(f"scale {self.scale} is not an ordered range in 0.05..20")
-        for name in ("flip", "blur", "noise", "jitter", "scale_probability", "rare_crops"):
+        for name in _PROBABILITIES:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise OptionError(f"{name} is {value}; expected 0..1")
@@ -55,3 +57,8 @@ class AugmentOptions:
             raise OptionError(f"hue is {self.hue}; expected 0..0.5, half the colour circle")
         if not 0 <= self.rotate <= 180:
             raise OptionError(f"rotate is {self.rotate}; expected degrees, 0..180")
+
+
+_PROBABILITIES = (
+    "flip", "blur", "noise", "jitter", "scale_probability", "rare_crops", "class_mix",
+)  # fmt: skip

@@ -144,7 +144,7 @@ def preview_command(
 
     _require_writable(output)
     options = AugmentOptions(**augment)
-    sheet = preview_sheet(guess_spec(source), split, options, count=count, views=views, seed=seed)
+    sheet = preview_sheet(guess_spec(source), split, options, count=count, epochs=views, seed=seed)
     write_sheet(output, sheet)
     click.echo(f"{output}: {sheet.shape[0]}x{sheet.shape[1]}")
 

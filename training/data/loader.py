@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from training.data.augment import augment, sample_generator
+from training.data.views import Views
 from training.distributed import Ranks
 
 if TYPE_CHECKING:
@@ -64,14 +64,11 @@ class Feed:
     def load(self, step: int) -> Batch:
         """The batch of one step (from 0)."""
         options = self.options
+        views = Views(self.dataset, options.augment, options.seed, self.frequencies)
         samples = []
         for position in self.positions(step):
             epoch, index = sample_position(len(self.dataset), options.seed, position)
-            sample = self.dataset.read(epoch, index)
-            rng = sample_generator(options.seed, epoch, index)
-            samples.append(
-                augment(sample.image, sample.labels, options.augment, rng, self.frequencies)
-            )
+            samples.append(views.of(epoch, index))
         images, labels = zip(*samples, strict=True)
         return Batch(np.stack(images), np.stack(labels))
 

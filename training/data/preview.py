@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.data.augment import augment, sample_generator
 from training.data.class_balance import class_frequencies
 from training.data.datasets import open_dataset
 from training.data.sheets import Tile, compose, draw_labels
+from training.data.views import Views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def preview_sheet(
-    spec: str, split: Split, options: AugmentOptions, *, count: int, views: int, seed: int
+    spec: str, split: Split, options: AugmentOptions, *, count: int, epochs: int, seed: int
 ) -> NDArray[np.uint8]:
     """A row for each of `count` evenly picked images: itself and its views in epochs 0, 1, ...
 
@@ -32,16 +32,14 @@ def preview_sheet(
     """
     dataset = open_dataset(spec, split)
     frequencies = class_frequencies(dataset) if options.rare_crops > 0 else None
+    views = Views(dataset, options, seed, frequencies)
     tiles = []
     picked = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)
     for index in picked.tolist():
         sample = dataset.read(0, index)
         drawn = draw_labels(sample.image, sample.labels, dataset.labels)
         tiles.append(Tile(f"{split} {index}", drawn))
-        for epoch in range(views):
-            image, labels = dataset.read(epoch, index)
-            rng = sample_generator(seed, epoch, index)
-            view = augment(image, labels, options, rng, frequencies)
-            drawn = draw_labels(*view, dataset.labels)
+        for epoch in range(epochs):
+            drawn = draw_labels(*views.of(epoch, index), dataset.labels)
             tiles.append(Tile(f"epoch {epoch}", drawn))
-    return compose(tiles, dataset.labels, columns=1 + views)
+    return compose(tiles, dataset.labels, columns=1 + epochs)
