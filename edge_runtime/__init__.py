@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from edge_runtime.labels import LabelSet as LabelSet
     from edge_runtime.options import RunOptions as RunOptions
     from edge_runtime.result import Result as Result
+    from edge_runtime.rig.options import RigOptions as RigOptions
+    from edge_runtime.rig.runner import run_many as run_many
     from edge_runtime.runner import run as run
+    from edge_runtime.shm_reader import MaskReader as MaskReader
+    from edge_runtime.shm_reader import SharedMask as SharedMask
 
 __version__ = "0.1.0"
 
@@ -24,21 +28,29 @@ _HOMES = {
     "HypersegError": "edge_runtime.errors",
     "LabelSet": "edge_runtime.labels",
     "Manifest": "edge_runtime.artifacts",
+    "MaskReader": "edge_runtime.shm_reader",
     "Result": "edge_runtime.result",
+    "RigOptions": "edge_runtime.rig.options",
     "RunOptions": "edge_runtime.options",
+    "SharedMask": "edge_runtime.shm_reader",
     "read_manifest": "edge_runtime.artifacts",
     "run": "edge_runtime.runner",
+    "run_many": "edge_runtime.rig.runner",
 }
 
 __all__ = [
     "HypersegError",
     "LabelSet",
     "Manifest",
+    "MaskReader",
     "Result",
+    "RigOptions",
     "RunOptions",
+    "SharedMask",
     "__version__",
     "read_manifest",
     "run",
+    "run_many",
 ]
 
 

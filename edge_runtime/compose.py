@@ -34,8 +34,8 @@ from edge_runtime.video import SourceCounters
 if TYPE_CHECKING:
     from edge_runtime.artifacts import Manifest
     from edge_runtime.backends.base import Backend
-    from edge_runtime.loop import Loop
     from edge_runtime.recorder import Recorder
+    from edge_runtime.rig.lane import Lane
     from edge_runtime.sinks.outlets import Outlets
     from edge_runtime.timing import Series
 
@@ -65,45 +65,45 @@ class End:
     outages: Outages = field(default_factory=Outages)
 
     @staticmethod
-    def of(loop: Loop, ended: Ending) -> End:
+    def of(lane: Lane, ended: Ending) -> End:
         """How things stand now.
 
         Raises:
             RuntimeError: the frames of a run without an error do not add up.
         """
-        source, duration_s = loop.source, loop.elapsed_s()
+        source, duration_s = lane.source, lane.elapsed_s()
         counters = replace(source.counters)
-        tally = loop.recorder.tally
+        tally = lane.recorder.tally
         in_flight = max(counters.captured - counters.dropped - tally.read, 0)
         if ended != "error":
             in_flight = tally.in_flight(counters, complete=ended == "end")
         block = SourceBlock()
-        if loop.first_ns is not None:
+        if lane.first_ns is not None:
             info = source.info
             block = SourceBlock(
                 uri=info.uri,
                 caps=info.caps,
                 fps_nominal=info.fps_nominal,
-                timestamp_source=loop.recorder.clock or info.timestamp_source,
-                policy=str(loop.policy),
+                timestamp_source=lane.recorder.clock or info.timestamp_source,
+                policy=str(lane.policy),
             )
-        return End(ended, duration_s, counters, in_flight, block, loop.outages())
+        return End(ended, duration_s, counters, in_flight, block, lane.outages())
 
 
 def compose_report(
     start: Start,
     end: End,
-    loop: Loop,
+    lane: Lane,
     backend: Backend,
     manifest: Manifest,
     outlets: Outlets,
     telemetry: Telemetry | None = None,
 ) -> LatencyReport:
     """The report of a run whose outlets are closed."""
-    recorder = loop.recorder
+    recorder = lane.recorder
     telemetry = telemetry or Telemetry()
     events = telemetry.throttle_events
-    frames = _frames(loop, end)
+    frames = _frames(lane, end)
     return LatencyReport(
         run_id=start.run_id,
         started_at=start.wall.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -134,11 +134,11 @@ def compose_report(
             gpu_peak=telemetry.gpu_memory_mb.max if telemetry.gpu_memory_mb else None,
         ),
         ended=end.ended,
-        faults=tuple(sorted(loop.faults, key=lambda fault: fault.t_s)),
-        faults_total=loop.faults.total,
+        faults=tuple(sorted(lane.faults, key=lambda fault: fault.t_s)),
+        faults_total=lane.faults.total,
         outages=end.outages,
         sinks=tuple(SinkBlock(w.label, w.consumed, w.dropped) for w in outlets.workers),
-        instrumentation=_instrumentation(loop, end.duration_s),
+        instrumentation=_instrumentation(lane, end.duration_s),
     )
 
 
@@ -160,8 +160,8 @@ def _hottest(telemetry: Telemetry, sensors: tuple[str, ...]) -> float | None:
     return max(found, default=None)
 
 
-def _frames(loop: Loop, end: End) -> Frames:
-    tally, counters = loop.recorder.tally, end.counters
+def _frames(lane: Lane, end: End) -> Frames:
+    tally, counters = lane.recorder.tally, end.counters
     return Frames(
         captured=counters.captured,
         inferred=tally.inferred,
@@ -190,11 +190,11 @@ def _fps(frames: Frames, duration_s: float) -> Fps:
     )
 
 
-def _instrumentation(loop: Loop, duration_s: float) -> Instrumentation:
-    published = loop.recorder.tally.published
+def _instrumentation(lane: Lane, duration_s: float) -> Instrumentation:
+    published = lane.recorder.tally.published
     if not published or duration_s <= 0:
         return Instrumentation()
-    cost_s = loop.recorder.cost_ns * 1e-9
+    cost_s = lane.recorder.cost_ns * 1e-9
     return Instrumentation(mean_ms=cost_s * 1e3 / published, share=cost_s / duration_s)
 
 

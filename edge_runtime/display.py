@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from edge_runtime.loop import Loop
     from edge_runtime.report import Dropped, LatencyReport, Outages
+    from edge_runtime.rig.lane import Lane
     from edge_runtime.timing import Distribution
 
 REFRESH_HZ = 4
@@ -34,8 +34,8 @@ class LiveLine:
     It is drawn by a thread of its own, so that writing to a slow terminal delays no frame.
     """
 
-    def __init__(self, loop: Loop, console: Console | None = None) -> None:
-        self._loop = loop
+    def __init__(self, lane: Lane, console: Console | None = None) -> None:
+        self._lane = lane
         self._console = console or Console(stderr=True)
         self._live: Live | None = None
         self._over = threading.Event()
@@ -70,24 +70,27 @@ class LiveLine:
 
     def line(self) -> Text:
         """The line as it stands now."""
-        now = self._loop.snapshot()
-        queue = self._loop.source.counters.dropped_queue
-        return Text(
-            f"{_signal(self._loop)}{now.fps:6.1f} frames/s   latency p50 {_ms(now.p50_ms)} "
-            f"p95 {_ms(now.p95_ms)} ms   age {_ms(now.age_ms)} ms   "
-            f"dropped: queue {queue} stale {now.dropped_stale} sink {now.dropped_sink}",
-            no_wrap=True,
-            overflow="ellipsis",
-        )
+        return Text(describe(self._lane), no_wrap=True, overflow="ellipsis")
 
     def _print_plain(self) -> None:
         while not self._over.wait(PLAIN_INTERVAL_S):
             self._console.print(self.line(), soft_wrap=True)
 
 
-def _signal(loop: Loop) -> str:
+def describe(lane: Lane) -> str:
+    """How a camera did in the last 10 s, in one line."""
+    now = lane.snapshot()
+    queue = lane.source.counters.dropped_queue
+    return (
+        f"{_signal(lane)}{now.fps:6.1f} frames/s   latency p50 {_ms(now.p50_ms)} "
+        f"p95 {_ms(now.p95_ms)} ms   age {_ms(now.age_ms)} ms   "
+        f"dropped: queue {queue} stale {now.dropped_stale} sink {now.dropped_sink}"
+    )
+
+
+def _signal(lane: Lane) -> str:
     """How the source is doing, unless it is well."""
-    state, outage = loop.source.state, loop.source.outage
+    state, outage = lane.source.state, lane.source.outage
     if outage is None:
         return "" if state == "up" else f"{state}   "
     return f"no signal, {state} ({outage.cause}, tried {outage.failed_attempts} times)   "

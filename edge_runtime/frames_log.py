@@ -11,6 +11,7 @@ from edge_runtime.errors import SinkError
 from edge_runtime.timing import DEVICE_COPIES, LATENCIES, STAGES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -71,34 +72,39 @@ class FramesLog:
             return
         self._is_empty = False
         try:
-            self._stream.write(self._encode(self._record(result)).decode() + "\n")
+            self._stream.write(self._encode(result_record(result, self._missing)).decode() + "\n")
         except OSError as error:
             raise self._failure(error) from error
-
-    def _record(self, result: Result) -> dict[str, Any]:
-        stamps = result.stamps
-        latency: dict[str, Any] | None = None
-        if stamps is not None:
-            latency = _milliseconds(LATENCIES, stamps.latencies_ns())
-            latency["stages"] = _milliseconds(STAGES, stamps.stages_ns()) | dict.fromkeys(
-                self._missing
-            )
-        return {
-            "index": result.index,
-            "pts_ns": result.pts_ns,
-            "state": result.state,
-            "stale": result.stale,
-            "reason": result.reason,
-            "timestamp_source": result.timestamp_source,
-            "t_capture": result.capture_ns,
-            "t_publish": stamps and stamps.publish,
-            "latency_ms": latency,
-        }
 
     def _failure(self, error: OSError) -> SinkError:
         return SinkError(
             f"cannot write {self._path}: {error.strerror or error}; choose another --frames-log"
         )
+
+
+def result_record(result: Result, missing: Sequence[str] = ()) -> dict[str, Any]:
+    """State, stamps and latencies of a result under the names of the report, without its mask.
+
+    Args:
+        result: one result; without a latency where it was not inferred or not published yet.
+        missing: stages that its backend does not have.
+    """
+    stamps = result.stamps
+    latency: dict[str, Any] | None = None
+    if stamps is not None and stamps.publish:
+        latency = _milliseconds(LATENCIES, stamps.latencies_ns())
+        latency["stages"] = _milliseconds(STAGES, stamps.stages_ns()) | dict.fromkeys(missing)
+    return {
+        "index": result.index,
+        "pts_ns": result.pts_ns,
+        "state": result.state,
+        "stale": result.stale,
+        "reason": result.reason,
+        "timestamp_source": result.timestamp_source,
+        "t_capture": result.capture_ns,
+        "t_publish": stamps and (stamps.publish or None),
+        "latency_ms": latency,
+    }
 
 
 def _milliseconds(names: tuple[str, ...], values_ns: tuple[int, ...]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from edge_runtime.errors import OptionError
 from edge_runtime.policy import parse_policy
-from edge_runtime.sinks.spec import parse_sink
+from edge_runtime.sinks.spec import SCHEMES, parse_sink
 from edge_runtime.supervision.options import SupervisionOptions
 
 MAX_THREADS = 1024
@@ -28,14 +28,16 @@ class RunOptions:
     """``every``, ``latest`` or ``deadline=MS``; None takes ``latest`` for a live source and
     ``every`` for a file."""
     sinks: tuple[str, ...] = ()
-    """Where results go besides the callback: ``null``, ``window``, an overlay video ``FILE.mp4`` or
-    ``FILE.mkv``, ``masks:DIR``, ``maskvideo:FILE.mkv``. None at all is ``null``."""
+    """Where results go besides the callback, as `edge_runtime.sinks.spec.SCHEMES` lists them. None at
+    all is ``null``."""
     duration_s: float | None = None
     """Ends the run so many seconds after its first frame; None runs to the end of the stream."""
     report: Path | None = None
     """Where to write the latency report (JSON)."""
     frames_log: Path | None = None
     """Where to write one line of JSON per frame."""
+    rules: Path | None = None
+    """Regions and rules (JSON), told by the sinks that tell results to other programs."""
     threads: int | None = None
     """CPU threads for one inference; None leaves it to the engine."""
     rebuild: Rebuild | None = None
@@ -65,6 +67,7 @@ class RunOptions:
                 f"threads {self.threads}: expected 1 to {MAX_THREADS}, or none for automatic"
             )
         self._check_outputs()
+        self._check_rules()
 
     def outputs(self) -> list[Path]:
         """Every file or folder that is written, as absolute paths without links."""
@@ -75,3 +78,11 @@ class RunOptions:
         for target in (targets := self.outputs()):
             if targets.count(target) > 1:
                 raise OptionError(f"{target} is written to twice; give each output its own name")
+
+    def _check_rules(self) -> None:
+        if self.rules is None or any(parse_sink(text).scheme.tells_rules for text in self.sinks):
+            return
+        kinds = [f"{kind}:" for kind, scheme in SCHEMES.items() if scheme.tells_rules]
+        raise OptionError(
+            f"rules {self.rules} would be told to nobody; add a --sink of {', '.join(kinds)}"
+        )

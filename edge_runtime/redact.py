@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_USER_INFO = re.compile(r"(://)[^\s\"'@/:]*(?::[^\s\"']*)?@")
-"""``user:password@`` of a URI. An unescaped ``@`` or ``/`` belongs to the password: hiding a part
-of an unusual host or path is a lesser harm than showing a secret."""
+_USER_INFO = re.compile(r"(://|\b(?:mqtts?|rtsp):)[^\s\"'@/:]*(?::[^\s\"']*)?@")
+"""``user:password@`` of a URI, a broker or a server. An unescaped ``@`` or ``/`` belongs to the
+password: hiding a part of an unusual host or path is a lesser harm than showing a secret."""
 
 _ASSIGNMENT = re.compile(
     r"\b(passwords?|passwd|pwd|pass|token|secret|api[-_]?key|user-pw|user-id|proxy-pw|proxy-id)"

@@ -4,27 +4,51 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from edge_runtime.errors import EXIT_INTERRUPTED
 from edge_runtime.options import Rebuild, RunOptions
+from edge_runtime.rig.options import RigOptions, needs_rig, split_policies, split_weights
 from edge_runtime.supervision.options import SupervisionOptions
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 DEFAULTS = RunOptions()
+RIG_DEFAULTS = RigOptions()
 SUPERVISION = SupervisionOptions()
+EXIT_CAMERA_FAILED = 1
+"""Exit code of a run in which some cameras failed for good and others did not, or not at once."""
 
 
 @click.command()
 @click.argument("model")
-@click.argument("source")
+@click.argument("sources", nargs=-1, required=True, metavar="[NAME=]SOURCE...")
 @click.option(
     "--policy",
-    default=DEFAULTS.policy,
-    metavar="every|latest|deadline=MS",
+    "policies",
+    multiple=True,
+    metavar="[NAME=]every|latest|deadline=MS",
     help="Which frames are segmented when the network is slower than the source: all of them, the "
-    "newest, or the newest unless it is older than MS.  [default: latest if live, else every]",
+    "newest, or the newest unless it is older than MS; of all cameras, or of one.  "
+    "[default: latest if live, else every]",
+)
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="NAME=W",
+    help="Share of the network that a camera gets where it is too slow for all.  [default: 1]",
+)
+@click.option(
+    "--match",
+    "match_ms",
+    type=float,
+    default=RIG_DEFAULTS.match_ms,
+    metavar="MS",
+    help="Count sets of results, one per camera, that were captured within MS of each other.",
 )
 @click.option(
     "--sink",
@@ -33,7 +57,9 @@ SUPERVISION = SupervisionOptions()
     default=DEFAULTS.sinks,
     metavar="SINK",
     help="Where results go; may be given several times: null, FILE.mp4 or FILE.mkv (overlay), "
-    "window, masks:DIR (PNGs of class ids), maskvideo:FILE.mkv (lossless).  [default: null]",
+    "FILE.mcap, window, masks:DIR (PNGs of class ids), maskvideo:FILE.mkv (lossless), shm:NAME, "
+    "rtsp:[HOST:]PORT/NAME, blackbox:DIR, jsonl:FILE, udp:HOST:PORT, mqtt:HOST/TOPIC, ros2:NODE. "
+    "With several cameras {camera} in it stands for the camera's name.  [default: null]",
 )
 @click.option(
     "--duration",
@@ -55,7 +81,14 @@ SUPERVISION = SupervisionOptions()
     type=click.Path(path_type=Path, dir_okay=False),
     default=DEFAULTS.frames_log,
     metavar="F.jsonl",
-    help="Write one line of JSON per frame.",
+    help="Write one line of JSON per frame. With several cameras {camera} in it is the name.",
+)
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=DEFAULTS.rules,
+    metavar="F.json",
+    help="Regions and rules that sinks such as jsonl:, udp: and mqtt: tell about.",
 )
 @click.option(
     "--stall-timeout",
@@ -114,12 +147,15 @@ SUPERVISION = SupervisionOptions()
 def run(
     ctx: click.Context,
     model: str,
-    source: str,
-    policy: str | None,
+    sources: tuple[str, ...],
+    policies: tuple[str, ...],
+    weights: tuple[str, ...],
+    match_ms: float | None,
     sinks: tuple[str, ...],
     duration_s: float | None,
     report: Path | None,
     frames_log: Path | None,
+    rules: Path | None,
     stall_timeout_s: float,
     reconnect: bool,
     max_outage_s: float | None,
@@ -134,13 +170,16 @@ def run(
 
     MODEL is an ONNX file with its manifest, or the name of a shipped model. SOURCE is a camera, a
     stream, a video, a folder of images or a test pattern; fault:stall@5+3:SOURCE is one that fails.
+    Several sources share the network in fair turns; one that fails does not hold up the others.
     """
+    policy, single_policies = split_policies(policies)
     options = RunOptions(
-        policy=policy,
+        policy=DEFAULTS.policy if policy is None else policy,
         sinks=sinks,
         duration_s=duration_s,
         report=report,
         frames_log=frames_log,
+        rules=rules,
         threads=threads,
         rebuild=rebuild,
         store=store,
@@ -152,18 +191,43 @@ def run(
             restart_capture_service=restart_capture_service,
         ),
     )
+    rig = RigOptions(options, single_policies, split_weights(weights), match_ms)
+    if needs_rig(sources, rig):
+        ctx.exit(_run_rig(model, sources, rig, as_json=as_json))
+    ctx.exit(_run_one(model, sources[0], options, as_json=as_json))
+
+
+def _run_one(model: str, source: str, options: RunOptions, *, as_json: bool) -> int:
     # Imported here: `--help` and a wrong option need neither numpy nor a model.
     from edge_runtime.runner import run as run_source
 
-    outcome = run_source(model, source, options, say=_say)
+    report = run_source(model, source, options, say=_say)
     if as_json:
-        click.echo(outcome.to_json(), nl=False)
-    elif not quiet:
+        click.echo(report.to_json(), nl=False)
+    elif not options.quiet:
         from edge_runtime.display import print_report
 
-        print_report(outcome)
-    if outcome.ended == "interrupted":
-        ctx.exit(EXIT_INTERRUPTED)
+        print_report(report)
+    return EXIT_INTERRUPTED if report.ended == "interrupted" else 0
+
+
+def _run_rig(model: str, sources: Sequence[str], options: RigOptions, *, as_json: bool) -> int:
+    from edge_runtime.rig.runner import run_many
+
+    report = run_many(model, sources, options, say=_say)
+    if as_json:
+        click.echo(report.to_json(), nl=False)
+    elif not options.run.quiet:
+        from edge_runtime.rig.display import print_rig_report
+
+        print_rig_report(report)
+    if report.failed:
+        named = "; ".join(f"{name} ({reason})" for name, reason in report.failed.items())
+        count = f"{len(report.failed)} of {len(report.cameras)} cameras failed"
+        click.echo(f"hyperseg: error: {count}: {named}", err=True)
+    if report.ended == "interrupted":
+        return EXIT_INTERRUPTED
+    return EXIT_CAMERA_FAILED if report.failed else 0
 
 
 def _say(line: str) -> None:

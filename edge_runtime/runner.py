@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.artifacts import manifest_path, read_manifest
-from edge_runtime.compose import End, Start, compose_report
+from edge_runtime.artifacts import read_manifest
+from edge_runtime.compose import Start, compose_report
 from edge_runtime.decode import mask_size
-from edge_runtime.errors import HypersegError, OptionError
-from edge_runtime.frames_log import FramesLog
+from edge_runtime.errors import HypersegError
 from edge_runtime.loop import Loop, LoopOptions
 from edge_runtime.options import RunOptions
-from edge_runtime.places import why_unwritable
-from edge_runtime.policy import parse_policy
-from edge_runtime.redact import redact
-from edge_runtime.report import Fault, LatencyReport
+from edge_runtime.rig.parts import assemble, check_outputs
 from edge_runtime.serving import serve
-from edge_runtime.sinks.outlets import open_outlets
-from edge_runtime.sinks.spec import SinkContext, parse_sink
-from edge_runtime.sources.images import is_image
 from edge_runtime.stop import Stop, signals
-from edge_runtime.supervision.ladder import ArgusLadder
-from edge_runtime.supervision.source import SupervisedSource
 from edge_runtime.telemetry.sampler import Sampler, find_sensors
-from edge_runtime.video import SourceRequest
 from edge_runtime.zoo import bound, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from edge_runtime.artifacts import Manifest
     from edge_runtime.backends.base import Backend
+    from edge_runtime.report import LatencyReport
     from edge_runtime.result import Result
-    from edge_runtime.supervision.options import SupervisionOptions
+    from edge_runtime.rig.lane import Lane
     from edge_runtime.telemetry.readings import Sensors
     from edge_runtime.video import Source
 
@@ -67,37 +57,22 @@ def run(
     Raises:
         HypersegError: a model, source, engine or sink failed; the report is written first.
     """
-    path = resolve_model(str(model))
-    manifest = read_manifest(path)
-    if bound(manifest) and not options.quiet:
-        say(f"{manifest.name}: {manifest.license}")
-    masks = mask_size(manifest)
-    specs = tuple(parse_sink(text) for text in options.sinks)
-    _check_outputs(options, path, source)
-    request = _request(manifest, options, specs_want_picture=any(s.wants_picture for s in specs))
+    path, manifest = choose_model(model, options, say)
+    check_outputs(options, path, [source])
     with signals(Stop()) as stop, ExitStack() as stack:
         served = stack.enter_context(serve(path, manifest, options, say))
-        backend = served.backend
-        video = _supervised(source, request, options.supervision)
-        log = FramesLog(options.frames_log, has_device_copies=backend.has_device_copies)
-        context = SinkContext(
-            manifest.labels,
-            masks,
-            fps=lambda: video.info.fps_nominal,
-            model=manifest.name,
-            source=redact(source),
-        )
+        parts = assemble(source, options, manifest, served.backend, stop.requested, say)
         loop_options = LoopOptions(
-            policy=None if options.policy is None else parse_policy(options.policy),
+            policy=parts.policy,
             duration_s=options.duration_s,
-            outlets=open_outlets(specs, context, stopping=stop.requested),
+            outlets=parts.outlets,
             on_result=on_result,
-            log=stack.enter_context(log) if options.frames_log else None,
+            log=None if parts.log is None else stack.enter_context(parts.log),
             stop=stop,
         )
         outcome = execute(
-            backend,
-            video,
+            served.backend,
+            parts.source,
             served.manifest,
             loop_options,
             quiet=options.quiet,
@@ -108,6 +83,27 @@ def run(
     if outcome.failure is not None:
         raise outcome.failure
     return outcome.report
+
+
+def choose_model(
+    model: str | Path, options: RunOptions, say: Callable[[str], None]
+) -> tuple[Path, Manifest]:
+    """The model's file and manifest; its terms are told.
+
+    Raises:
+        ArtifactError: there is no such model, it is damaged, or it makes no masks of pictures.
+    """
+    path = resolve_model(str(model))
+    manifest = read_manifest(path)
+    if bound(manifest) and not options.quiet:
+        say(f"{manifest.name}: {manifest.license}")
+    _sizes(manifest)
+    return path, manifest
+
+
+def _sizes(manifest: Manifest) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) of pictures and of masks; refuses before any engine is loaded."""
+    return manifest.input_size, mask_size(manifest)
 
 
 @dataclass(frozen=True)
@@ -133,69 +129,28 @@ def execute(
         HypersegError: before the first frame; a later one is part of the outcome.
         RuntimeError: the frames of a completed run do not add up, which is a defect of ours.
     """
-    start, end, sampler = Start(), End(), Sampler(sensors)
+    start, sampler = Start(), Sampler(sensors)
     loop: Loop | None = None
     failure: HypersegError | None = None
     try:
         with sampler if sensors else nullcontext(), options.outlets, source:
             loop = Loop(backend, source, manifest, options)
-            try:
-                with nullcontext() if quiet else _live_line(loop):
-                    end = End.of(loop, loop.run())
-            finally:
-                if end.ended == "error":
-                    end = End.of(loop, "error")
+            with nullcontext() if quiet else _live_line(loop):
+                loop.run()
     except HypersegError as error:
-        if loop is None or loop.first_ns is None:
+        if loop is None or loop.first_ns is None or loop.end is None:
             raise
         failure = error
-        end = replace(end, ended="error")
-        loop.faults.append(
-            Fault(t_s=end.duration_s, kind=type(error).__name__, reason=redact(str(error)))
-        )
-    report = compose_report(start, end, loop, backend, manifest, options.outlets, sampler.summary())
+        loop.end = replace(loop.end, ended="error")
+        loop.blame(error, loop.end.duration_s)
+    assert loop.end is not None
+    report = compose_report(
+        start, loop.end, loop, backend, manifest, options.outlets, sampler.summary()
+    )
     return Outcome(report, failure)
 
 
-def _supervised(text: str, request: SourceRequest, options: SupervisionOptions) -> SupervisedSource:
-    from edge_runtime.sources import SourceOpener
-
-    opener = SourceOpener(text, request)
-    ladder = ArgusLadder(may_restart=options.restart_capture_service) if opener.uses_argus else None
-    return SupervisedSource(opener.first(), opener, options, ladder=ladder)
-
-
-def _live_line(loop: Loop) -> AbstractContextManager[object]:
+def _live_line(lane: Lane) -> AbstractContextManager[object]:
     from edge_runtime.display import LiveLine
 
-    return LiveLine(loop)
-
-
-def _request(manifest: Manifest, options: RunOptions, *, specs_want_picture: bool) -> SourceRequest:
-    policy = None if options.policy is None else parse_policy(options.policy)
-    return SourceRequest(
-        network=manifest.input_size,
-        resize=manifest.preprocess.resize,
-        color=manifest.preprocess.color,
-        latest=None if policy is None else not policy.lossless,
-        with_picture=options.with_picture or specs_want_picture,
-        open_timeout_s=options.open_timeout_s,
-    )
-
-
-def _check_outputs(options: RunOptions, model: Path, source: str) -> None:
-    """Fail before the run, not after it, and never write over what is read."""
-    try:
-        origin = Path(os.path.realpath(source))
-    except ValueError:  # no name of a file, which opening it will say
-        origin = Path(source)
-    model = model.resolve()
-    read = {model, manifest_path(model), origin}
-    if is_image(origin):
-        # Its mask would have its name.
-        read.add(origin.parent)
-    for output in options.outputs():
-        if output in read:
-            raise OptionError(f"{output} is read and written; name another output")
-    if (path := options.report) is not None and (reason := why_unwritable(path)) is not None:
-        raise OptionError(f"cannot write {path}: {reason}")
+    return LiveLine(lane)

@@ -27,7 +27,10 @@ LIGHT = (
     "export.cli", "export.check_cli", "export.build_cli", "export.import_cli", "export.verify_cli",
     "export.selftest_cli",
 )  # fmt: skip
-LIGHT_VERBS = ("edge_runtime.models_cli", "edge_runtime.run_cli", "edge_runtime.demo_cli")
+LIGHT_VERBS = (
+    "edge_runtime.models_cli", "edge_runtime.run_cli", "edge_runtime.demo_cli",
+    "edge_runtime.element_cli",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -47,6 +47,11 @@ class Outlets:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether all sinks would take a result at once, or raise."""
+        return all(worker.has_room for worker in self.workers)
+
     def offer(self, result: Result, *, wait: bool) -> bool:
         """Hand a result to all sinks; False if none had room for it.
 

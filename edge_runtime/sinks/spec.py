@@ -11,6 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import OptionError
+from edge_runtime.sinks.address import (
+    check_node_name,
+    parse_broker,
+    parse_endpoint,
+    without_credentials,
+)
+from edge_runtime.sinks.blackbox_options import black_box_folder
+from edge_runtime.sinks.rtsp_address import parse_rtsp
 
 if TYPE_CHECKING:
     from edge_runtime.labels import LabelSet
@@ -31,6 +39,8 @@ class Scheme:
     It raises `OptionError`, without naming the sink, for what cannot be one."""
     wants_picture: bool = False
     """Whether it draws on the full-size picture."""
+    tells_rules: bool = False
+    """Whether it judges the rules of `SinkContext.rules`."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,12 @@ class SinkContext:
     """Name of the model."""
     source: str = ""
     """The source as the report names it, without credentials."""
+    camera: str = ""
+    """Name of the camera; the source where it has none."""
+    rules: Path | None = None
+    """The rules file, for `edge_runtime.rules.RuleBook.from_file`."""
+    say: Callable[[str], None] = lambda _: None
+    """Takes a line in words for the user, also from a sink's thread."""
 
 
 def _matroska(rest: str) -> Path:
@@ -79,7 +95,32 @@ def _matroska(rest: str) -> Path:
     return Path(rest)
 
 
+def _shared(rest: str) -> Path:
+    # Its home needs numpy, which a command line without this sink does not.
+    from edge_runtime.shm_reader import shared_path
+
+    return shared_path(rest)
+
+
+def _endpoint(rest: str) -> None:
+    parse_endpoint(rest)
+
+
+def _broker(rest: str) -> None:
+    parse_broker(rest, default_port=1)
+
+
+def _node(rest: str) -> None:
+    check_node_name(rest.replace("{camera}", "camera"))
+
+
+def _server(rest: str) -> None:
+    parse_rtsp(rest)
+
+
 _VIDEO = "edge_runtime.sinks.video"
+_MQTT = "edge_runtime.sinks.mqtt:mqtt"
+_ROS2 = "edge_runtime.sinks.ros2:ros2"
 
 SCHEMES: Mapping[str, Scheme] = {
     "null": Scheme("null", ""),
@@ -87,8 +128,29 @@ SCHEMES: Mapping[str, Scheme] = {
     "overlay": Scheme("FILE.mp4|FILE.mkv", f"{_VIDEO}:overlay", Path, wants_picture=True),
     "masks": Scheme("masks:DIR", "edge_runtime.sinks.images:masks", Path),
     "maskvideo": Scheme("maskvideo:FILE.mkv", f"{_VIDEO}:mask_video", _matroska),
+    "jsonl": Scheme("jsonl:FILE", "edge_runtime.sinks.jsonl:jsonl", Path, tells_rules=True),
+    "udp": Scheme("udp:HOST:PORT", "edge_runtime.sinks.udp:udp", _endpoint, tells_rules=True),
+    "mqtt": Scheme("mqtt:HOST[:PORT]/TOPIC", _MQTT, _broker, tells_rules=True),
+    "mqtts": Scheme("mqtts:HOST[:PORT]/TOPIC", _MQTT, _broker, tells_rules=True),
+    "ros2": Scheme("ros2:NODE", _ROS2, _node, tells_rules=True),
+    "ros2-overlay": Scheme("ros2-overlay:NODE", _ROS2, _node, wants_picture=True, tells_rules=True),
+    "shm": Scheme("shm:NAME", "edge_runtime.sinks.shm:shm", _shared),
+    "blackbox": Scheme(
+        "blackbox:DIR[?seconds=S&...]",
+        "edge_runtime.sinks.blackbox:blackbox",
+        black_box_folder,
+        wants_picture=True,
+        tells_rules=True,
+    ),
+    "rtsp": Scheme(
+        "rtsp:[HOST:]PORT/NAME",
+        "edge_runtime.sinks.rtsp_server:rtsp",
+        _server,
+        wants_picture=True,
+    ),
+    "mcap": Scheme("FILE.mcap", "edge_runtime.sinks.mcap:mcap", Path, wants_picture=True),
 }
-SUFFIXES: Mapping[str, str] = {".mp4": "overlay", ".mkv": "overlay"}
+SUFFIXES: Mapping[str, str] = {".mp4": "overlay", ".mkv": "overlay", ".mcap": "mcap"}
 """Kind of sink that the name of a file alone stands for."""
 
 
@@ -110,8 +172,8 @@ def parse_sink(text: str) -> SinkSpec:
         kind, rest = SUFFIXES.get(Path(text).suffix.lower(), ""), text
         scheme = SCHEMES.get(kind)
     if scheme is None:
-        raise OptionError(f"sink {text!r}: expected {expected()}")
+        raise OptionError(f"sink {without_credentials(text)!r}: expected {expected()}")
     try:
         return SinkSpec(text, kind, rest, scheme.file(rest))
     except OptionError as error:
-        raise OptionError(f"sink {text!r}: {error}") from None
+        raise OptionError(f"sink {without_credentials(text)!r}: {error}") from None

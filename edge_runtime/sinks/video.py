@@ -95,7 +95,8 @@ class VideoSink(ABC):
                 self._part,
             )
         time_ns = result.pts_ns if self._uses_pts else result.capture_ns
-        self._writer.push(self._fitted(picture), self._timeline.place(time_ns))
+        fitted = fit(picture, self._size, self.interpolation)
+        self._writer.push(fitted, self._timeline.place(time_ns))
 
     def close(self) -> None:
         """End the stream properly and give the file its name."""
@@ -111,16 +112,6 @@ class VideoSink(ABC):
             self._writer.stop()
         if self._part is not None:
             self._part.unlink(missing_ok=True)
-
-    def _fitted(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The picture at the stream's size: an odd row or column is cut, another size scaled."""
-        height, width = self._size
-        if 0 <= picture.shape[0] - height <= 1 and 0 <= picture.shape[1] - width <= 1:
-            return picture[:height, :width]
-        scaled: NDArray[np.uint8] = cv2.resize(
-            picture, (width, height), interpolation=self.interpolation
-        ).astype(np.uint8, copy=False)
-        return scaled
 
 
 class OverlaySink(VideoSink):
@@ -224,3 +215,16 @@ def even_size(size: tuple[int, ...], least: int) -> tuple[int, int]:
     """(height, width) rounded down to even numbers, which encoders want; at least `least`."""
     height, width = (max(side // 2 * 2, least) for side in size)
     return height, width
+
+
+def fit(
+    picture: NDArray[np.uint8], size: tuple[int, int], interpolation: int = cv2.INTER_LINEAR
+) -> NDArray[np.uint8]:
+    """A picture at the (height, width) of a stream: an odd row or column is cut, others scaled."""
+    height, width = size
+    if 0 <= picture.shape[0] - height <= 1 and 0 <= picture.shape[1] - width <= 1:
+        return picture[:height, :width]
+    scaled: NDArray[np.uint8] = cv2.resize(
+        picture, (width, height), interpolation=interpolation
+    ).astype(np.uint8, copy=False)
+    return scaled

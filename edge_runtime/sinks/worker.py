@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -53,6 +53,28 @@ class Sink(Protocol):
 
     def discard(self) -> None:
         """Remove what is half written, after a failure of this sink."""
+        ...
+
+
+@runtime_checkable
+class Lossy(Protocol):
+    """A sink whose receiver may be away or full: what it could not hand over ends no run."""
+
+    undelivered: int
+    """Results that were consumed and lost, so far; they are told as dropped."""
+
+
+@runtime_checkable
+class Witness(Protocol):
+    """A sink that wants to know why its run ends."""
+
+    def testify(self, error: BaseException | None, *, told: bool) -> None:
+        """Hear it, in the caller's thread, before the last results are consumed.
+
+        Args:
+            error: what ends the run, None without a failure.
+            told: whether the run was told to stop, by Ctrl-C or SIGTERM.
+        """
         ...
 
 
@@ -102,6 +124,8 @@ class SinkWorker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(self._sink, Witness):
+            self._sink.testify(error, told=self._stopping())
         self._queue.put(None)
         cut_short = kind is not None and not issubclass(kind, Exception)
         self._thread.join(INTERRUPT_GRACE_S if cut_short else CLOSE_TIMEOUT_S)
@@ -113,6 +137,11 @@ class SinkWorker:
                 "incomplete"
             )
         self._raise_failure()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `offer` would return at once and drop nothing, or raise."""
+        return self._error is not None or not self._free.empty()
 
     def offer(self, result: Result, *, wait: bool) -> bool:
         """Hand over a result; False if there was no room for it.
@@ -160,6 +189,9 @@ class SinkWorker:
                 self.consumed += 1
                 self._free.put(slot)
             self._sink.close()
+            if isinstance(self._sink, Lossy):
+                self.consumed -= self._sink.undelivered
+                self.dropped += self._sink.undelivered
         except BaseException as error:  # noqa: BLE001 - raised again by the loop's thread
             self._error = error
             with suppress(OSError):

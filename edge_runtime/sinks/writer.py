@@ -106,14 +106,9 @@ class GstWriter:
             SinkError: the pipeline failed, or took nothing for 10 s.
         """
         self._wait_for_room()
-        buffer = Gst.Buffer.new_allocate(None, self._video.bytes, None)
-        mapped, memory = buffer.map(Gst.MapFlags.WRITE)
-        if not mapped:
+        buffer = picture_buffer(self._video, picture)
+        if buffer is None:
             self._fail("no memory for a picture")
-        strides = (self._video.stride, self._video.channels, 1)[: picture.ndim]
-        pixels = np.ndarray(picture.shape, np.uint8, memory.data, strides=strides)
-        np.copyto(pixels, picture)
-        buffer.unmap(memory)
         buffer.pts = time_ns
         self._appsrc.emit("push-buffer", buffer)
 
@@ -155,6 +150,21 @@ class GstWriter:
         self.stop()
         detail = reason if message is None else _text(message)
         raise SinkError(f"cannot write {self._label}: {detail}")
+
+
+def picture_buffer(video: RawVideo, picture: NDArray[np.uint8]) -> Any:
+    """A GStreamer buffer with a copy of a picture, (height, width[, 3]) uint8; None without memory.
+
+    It has no time yet.
+    """
+    buffer = Gst.Buffer.new_allocate(None, video.bytes, None)
+    mapped, memory = buffer.map(Gst.MapFlags.WRITE)
+    if not mapped:
+        return None
+    strides = (video.stride, video.channels, 1)[: picture.ndim]
+    np.copyto(np.ndarray(picture.shape, np.uint8, memory.data, strides=strides), picture)
+    buffer.unmap(memory)
+    return buffer
 
 
 def _lead_end_around(encoder: Any) -> None:

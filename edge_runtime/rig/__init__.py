@@ -1,0 +1,1 @@
+"""One network and its cameras: whose turn it is, and what became of each camera's frames."""
