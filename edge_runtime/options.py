@@ -28,8 +28,8 @@ class RunOptions:
     """``every``, ``latest`` or ``deadline=MS``; None takes ``latest`` for a live source and
     ``every`` for a file."""
     sinks: tuple[str, ...] = ()
-    """Where results go besides the callback, as `edge_runtime.sinks.spec.SCHEMES` lists them. None at
-    all is ``null``."""
+    """Where results go besides the callback, each as `edge_runtime.sinks.spec.SCHEMES` says. None
+    at all is ``null``."""
     duration_s: float | None = None
     """Ends the run so many seconds after its first frame; None runs to the end of the stream."""
     report: Path | None = None

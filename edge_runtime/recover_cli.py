@@ -24,7 +24,7 @@ def recover(recording: Path, output: Path | None) -> None:
     if target.exists():
         raise OptionError(f"{target} exists; name another file with --output")
     # Imported here: `--help` does not need the package mcap.
-    from edge_runtime.sinks.mcap_recover import recover as recover_file
+    from edge_runtime.sinks.recording.recover import recover as recover_file
 
     count = recover_file(recording, target)
     click.echo(f"{target}: {count} messages")

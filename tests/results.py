@@ -12,7 +12,7 @@ from edge_runtime.geometry import FrameGeometry
 from edge_runtime.labels import CAMVID_11
 from edge_runtime.result import Result
 from edge_runtime.rules import RuleBook, RuleSet
-from edge_runtime.sinks.message import Messenger
+from edge_runtime.sinks.messages.message import Messenger
 from edge_runtime.sinks.spec import SinkContext
 from tests.scripted import MS
 

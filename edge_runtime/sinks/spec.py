@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import OptionError
-from edge_runtime.sinks.address import (
+from edge_runtime.sinks.blackbox.options import black_box_folder
+from edge_runtime.sinks.messages.address import (
     check_node_name,
     parse_broker,
     parse_endpoint,
     without_credentials,
 )
-from edge_runtime.sinks.blackbox_options import black_box_folder
-from edge_runtime.sinks.rtsp_address import parse_rtsp
+from edge_runtime.sinks.rtsp.address import parse_rtsp
 
 if TYPE_CHECKING:
     from edge_runtime.labels import LabelSet
@@ -119,8 +119,9 @@ def _server(rest: str) -> None:
 
 
 _VIDEO = "edge_runtime.sinks.video"
-_MQTT = "edge_runtime.sinks.mqtt:mqtt"
-_ROS2 = "edge_runtime.sinks.ros2:ros2"
+_MESSAGES = "edge_runtime.sinks.messages"
+_MQTT = f"{_MESSAGES}.mqtt:mqtt"
+_ROS2 = "edge_runtime.sinks.messages.ros2:ros2"
 
 SCHEMES: Mapping[str, Scheme] = {
     "null": Scheme("null", ""),
@@ -128,8 +129,8 @@ SCHEMES: Mapping[str, Scheme] = {
     "overlay": Scheme("FILE.mp4|FILE.mkv", f"{_VIDEO}:overlay", Path, wants_picture=True),
     "masks": Scheme("masks:DIR", "edge_runtime.sinks.images:masks", Path),
     "maskvideo": Scheme("maskvideo:FILE.mkv", f"{_VIDEO}:mask_video", _matroska),
-    "jsonl": Scheme("jsonl:FILE", "edge_runtime.sinks.jsonl:jsonl", Path, tells_rules=True),
-    "udp": Scheme("udp:HOST:PORT", "edge_runtime.sinks.udp:udp", _endpoint, tells_rules=True),
+    "jsonl": Scheme("jsonl:FILE", f"{_MESSAGES}.jsonl:jsonl", Path, tells_rules=True),
+    "udp": Scheme("udp:HOST:PORT", f"{_MESSAGES}.udp:udp", _endpoint, tells_rules=True),
     "mqtt": Scheme("mqtt:HOST[:PORT]/TOPIC", _MQTT, _broker, tells_rules=True),
     "mqtts": Scheme("mqtts:HOST[:PORT]/TOPIC", _MQTT, _broker, tells_rules=True),
     "ros2": Scheme("ros2:NODE", _ROS2, _node, tells_rules=True),
@@ -137,18 +138,18 @@ SCHEMES: Mapping[str, Scheme] = {
     "shm": Scheme("shm:NAME", "edge_runtime.sinks.shm:shm", _shared),
     "blackbox": Scheme(
         "blackbox:DIR[?seconds=S&...]",
-        "edge_runtime.sinks.blackbox:blackbox",
+        "edge_runtime.sinks.blackbox.sink:blackbox",
         black_box_folder,
         wants_picture=True,
         tells_rules=True,
     ),
     "rtsp": Scheme(
         "rtsp:[HOST:]PORT/NAME",
-        "edge_runtime.sinks.rtsp_server:rtsp",
+        "edge_runtime.sinks.rtsp.server:rtsp",
         _server,
         wants_picture=True,
     ),
-    "mcap": Scheme("FILE.mcap", "edge_runtime.sinks.mcap:mcap", Path, wants_picture=True),
+    "mcap": Scheme("FILE.mcap", "edge_runtime.sinks.recording.sink:mcap", Path, wants_picture=True),
 }
 SUFFIXES: Mapping[str, str] = {".mp4": "overlay", ".mkv": "overlay", ".mcap": "mcap"}
 """Kind of sink that the name of a file alone stands for."""

@@ -9,8 +9,8 @@ import pytest
 
 from edge_runtime.errors import BackendError, OptionError, SinkError
 from edge_runtime.policy import EVERY
-from edge_runtime.sinks.blackbox_options import parse_black_box
-from edge_runtime.sinks.blackbox_triggers import SensorWatch, Triggers
+from edge_runtime.sinks.blackbox.options import parse_black_box
+from edge_runtime.sinks.blackbox.triggers import SensorWatch, Triggers
 from edge_runtime.sinks.spec import SinkContext, parse_sink
 from edge_runtime.sinks.worker import SinkWorker
 from edge_runtime.telemetry.readings import Readings
@@ -38,7 +38,7 @@ class FakeSensors:
 
 
 def box_of(folder, root, query="after=0", sensors=(), **context):
-    from edge_runtime.sinks.blackbox import BlackBox
+    from edge_runtime.sinks.blackbox.sink import BlackBox
 
     options = parse_black_box(f"{folder}?{query}")
     return BlackBox(

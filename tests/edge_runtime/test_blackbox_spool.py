@@ -3,7 +3,7 @@
 import errno
 import os
 
-from edge_runtime.sinks.blackbox_spool import SEGMENTS, Spool, claim, read_left_behind
+from edge_runtime.sinks.blackbox.spool import SEGMENTS, Spool, claim, read_left_behind
 from tests.scripted import FakeClock
 
 

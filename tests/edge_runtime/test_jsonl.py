@@ -8,7 +8,7 @@ import time
 import pytest
 
 from edge_runtime.errors import OptionError, SinkError
-from edge_runtime.sinks.jsonl import jsonl
+from edge_runtime.sinks.messages.jsonl import jsonl
 from edge_runtime.sinks.outlets import open_outlets
 from edge_runtime.sinks.spec import parse_sink
 from tests.results import RULES, make_context, make_result

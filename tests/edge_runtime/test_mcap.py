@@ -13,7 +13,7 @@ from edge_runtime.geometry import FrameGeometry
 from edge_runtime.labels import CAMVID_11
 from edge_runtime.policy import EVERY
 from edge_runtime.result import Result
-from edge_runtime.sinks.indexed_png import decode_ids, encode_ids
+from edge_runtime.sinks.recording.indexed_png import decode_ids, encode_ids
 from edge_runtime.sinks.spec import SinkContext, parse_sink
 from edge_runtime.sinks.worker import SinkWorker
 from edge_runtime.timing import FrameStamps
@@ -27,7 +27,7 @@ RESULTS, IMAGES, MASKS = "/segmentation/result", "/camera/image", "/segmentation
 
 
 def sink_of(path, **context):
-    from edge_runtime.sinks.mcap import mcap
+    from edge_runtime.sinks.recording.sink import mcap
 
     return mcap(parse_sink(str(path)), SinkContext(LABELS, MASK_SIZE, **context))
 
@@ -53,7 +53,7 @@ def messages(path, topic):
     from mcap.records import Channel, Message
     from mcap.stream_reader import StreamReader
 
-    from edge_runtime.sinks.mcap_recover import whole_records
+    from edge_runtime.sinks.recording.recover import whole_records
 
     channels, found = {}, []
     with path.open("rb") as file:
@@ -70,7 +70,7 @@ def records(path):
 
 
 def image_of(data):
-    from edge_runtime.sinks.mcap_schemas import _image_class
+    from edge_runtime.sinks.recording.schemas import _image_class
 
     return _image_class().FromString(data)
 
@@ -117,7 +117,7 @@ def test_each_result_tells_its_state_and_latency(recording):
 
 
 def test_frame_mask_and_result_have_one_time_and_silence_its_own(recording):
-    from edge_runtime.sinks.mcap_entry import WallClock
+    from edge_runtime.sinks.recording.entry import WallClock
 
     results = [time for time, _ in messages(recording, RESULTS)]
 
@@ -208,10 +208,10 @@ ENDLESS = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from edge_runtime.sinks import mcap_writer
+from edge_runtime.sinks.recording import writer
 from tests.edge_runtime.test_mcap import result_of, sink_of
 
-mcap_writer.CHUNK_S = 0.05
+writer.CHUNK_S = 0.05
 sink = sink_of(Path("run.mcap"))
 sink.open()
 for index in range(1_000_000):
@@ -223,7 +223,7 @@ for index in range(1_000_000):
 def test_killed_recording_is_played_recovered_and_kept(tmp_path, repository):
     from mcap.reader import make_reader
 
-    from edge_runtime.sinks.mcap_recover import is_cut_off, recover
+    from edge_runtime.sinks.recording.recover import is_cut_off, recover
 
     # given a run that is killed while it records
     path = tmp_path / "run.mcap"
@@ -264,7 +264,7 @@ def test_killed_recording_is_played_recovered_and_kept(tmp_path, repository):
 
 def test_verb_recovers_beside_the_recording_and_replaces_nothing(recording, capsys):
     from edge_runtime.cli import main
-    from edge_runtime.sinks.mcap_recover import is_cut_off
+    from edge_runtime.sinks.recording.recover import is_cut_off
 
     # given a recording without its last byte
     recording.write_bytes(recording.read_bytes()[:-1])
@@ -279,7 +279,7 @@ def test_verb_recovers_beside_the_recording_and_replaces_nothing(recording, caps
 
 
 def test_recovery_of_something_else_is_refused_and_leaves_nothing(tmp_path):
-    from edge_runtime.sinks.mcap_recover import recover
+    from edge_runtime.sinks.recording.recover import recover
 
     (tmp_path / "text.mcap").write_text("no recording at all")
 
@@ -293,13 +293,13 @@ import resource, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from edge_runtime.policy import EVERY
-from edge_runtime.sinks import mcap_writer
+from edge_runtime.sinks.recording import writer
 from edge_runtime.sinks.worker import SinkWorker
 from tests.edge_runtime.test_mcap import sink_of
 from tests.edge_runtime.test_sinks import play
 from tests.scripted import SIZE
 
-mcap_writer.CHUNK_S = 0.0
+writer.CHUNK_S = 0.0
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 worker = SinkWorker(sink_of(Path("run.mcap"), say=print), SIZE)
 outcome = play([worker], EVERY, live=False, count=200)

@@ -8,8 +8,13 @@ import pytest
 
 from edge_runtime.errors import OptionError
 from edge_runtime.redact import redact
-from edge_runtime.sinks.address import Endpoint, parse_broker, parse_endpoint, without_credentials
-from edge_runtime.sinks.message import (
+from edge_runtime.sinks.messages.address import (
+    Endpoint,
+    parse_broker,
+    parse_endpoint,
+    without_credentials,
+)
+from edge_runtime.sinks.messages.message import (
     SHORTENINGS,
     Message,
     RuleEvent,
@@ -18,8 +23,8 @@ from edge_runtime.sinks.message import (
     event_messages,
     schema,
 )
+from edge_runtime.sinks.messages.udp import MAX_DATAGRAM_BYTES
 from edge_runtime.sinks.spec import parse_sink
-from edge_runtime.sinks.udp import MAX_DATAGRAM_BYTES
 from tests.results import NOW_NS, WALL_NS, make_messenger, make_result
 from tests.scripted import MS
 
@@ -87,7 +92,8 @@ def test_the_schema_in_the_docs_is_the_one_of_the_code():
     path = DOCS / "messages.schema.json"
 
     assert path.read_bytes() == schema(), (
-        "write it again: python -c 'import sys; from edge_runtime.sinks.message import schema; "
+        "write it again: python -c 'import sys; "
+        "from edge_runtime.sinks.messages.message import schema; "
         f"sys.stdout.buffer.write(schema())' > {path.name}"
     )
 

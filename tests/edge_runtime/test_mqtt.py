@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from edge_runtime.errors import SinkError
-from edge_runtime.sinks.address import parse_broker
-from edge_runtime.sinks.mqtt import with_environment
+from edge_runtime.sinks.messages.address import parse_broker
+from edge_runtime.sinks.messages.mqtt import with_environment
 from edge_runtime.sinks.outlets import open_outlets
 from edge_runtime.sinks.spec import parse_sink
 from tests.results import RULES, make_context, make_result
@@ -32,7 +32,7 @@ SECRET = "hunter2/é@"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    from edge_runtime.sinks import mqtt_link
+    from edge_runtime.sinks.messages import mqtt_link
 
     for name in ("HYPERSEG_MQTT_USER", "HYPERSEG_MQTT_PASSWORD", "HYPERSEG_MQTT_CA"):
         monkeypatch.delenv(name, raising=False)
@@ -230,7 +230,7 @@ def test_a_broker_absent_at_the_start_then_killed_and_restarted(tmp_path):
 
 @needs_broker
 def test_a_broker_that_stalls_costs_results_and_no_time(broker, monkeypatch):
-    from edge_runtime.sinks import mqtt_link
+    from edge_runtime.sinks.messages import mqtt_link
 
     monkeypatch.setattr(mqtt_link, "GOODBYE_S", 0.3)
     long = {"source": "s" * 200, "model": "m" * 200}

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import DependencyError, OptionError
-from edge_runtime.sinks.outlets import open_outlets
-from edge_runtime.sinks.ros2_messages import (
+from edge_runtime.sinks.messages.ros2_messages import (
     ERROR,
     OK,
     STALE,
@@ -21,6 +20,7 @@ from edge_runtime.sinks.ros2_messages import (
     fill_diagnostics,
     fill_image,
 )
+from edge_runtime.sinks.outlets import open_outlets
 from edge_runtime.sinks.spec import parse_sink
 from tests.results import make_context, make_messenger, make_result
 

@@ -12,7 +12,7 @@ import pytest
 
 from edge_runtime.errors import DependencyError, OptionError, SinkError
 from edge_runtime.redact import redact
-from edge_runtime.sinks.rtsp_address import parse_rtsp
+from edge_runtime.sinks.rtsp.address import parse_rtsp
 from edge_runtime.sinks.spec import SinkContext, parse_sink
 from tests.edge_runtime.test_mcap import result_of
 from tests.scripted import LABELS
@@ -31,7 +31,7 @@ def sink_of(text, **context):
     pytest.importorskip("gi")
     spec = parse_sink(text)
     try:
-        from edge_runtime.sinks.rtsp_server import rtsp
+        from edge_runtime.sinks.rtsp.server import rtsp
     except DependencyError as error:
         pytest.skip(str(error))
     return rtsp(spec, SinkContext(LABELS, (48, 80), **context))

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from edge_runtime.errors import SinkError
-from edge_runtime.sinks.address import parse_endpoint
-from edge_runtime.sinks.message import Message
+from edge_runtime.sinks.messages.address import parse_endpoint
+from edge_runtime.sinks.messages.message import Message
+from edge_runtime.sinks.messages.udp import MAX_DATAGRAM_BYTES, UdpSink
 from edge_runtime.sinks.outlets import open_outlets
 from edge_runtime.sinks.spec import parse_sink
-from edge_runtime.sinks.udp import MAX_DATAGRAM_BYTES, UdpSink
 from tests.results import make_context, make_messenger, make_result
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edge_runtime.sinks.address import BrokerAddress
+    from edge_runtime.sinks.messages.address import BrokerAddress
 
 KEEPALIVE_S = 15
 """A broker that answers nothing for so long is gone."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SinkError
 from edge_runtime.places import why_unwritable
-from edge_runtime.sinks.message import Messenger, encode
+from edge_runtime.sinks.messages.message import Messenger, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from edge_runtime.errors import OptionError
-from edge_runtime.sinks.address import Endpoint, parse_endpoint
+from edge_runtime.sinks.messages.address import Endpoint, parse_endpoint
 
 LOCAL = "127.0.0.1"
 _NAME = re.compile(r"[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*")

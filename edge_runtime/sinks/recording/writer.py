@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, cast
 from mcap.writer import CompressionType, Writer
 
 from edge_runtime import __version__
-from edge_runtime.sinks.mcap_schemas import (
+from edge_runtime.sinks.recording.schemas import (
     IMAGE,
     RESULT,
     compressed_image,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from edge_runtime.sinks.mcap_entry import Entry
+    from edge_runtime.sinks.recording.entry import Entry
 
 IMAGES, MASKS, RESULTS = "/camera/image", "/segmentation/mask", "/segmentation/result"
 TELEMETRY = "/machine/telemetry"

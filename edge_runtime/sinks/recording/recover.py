@@ -12,7 +12,7 @@ from mcap.records import Channel, McapRecord, Message, Metadata, Schema
 from mcap.stream_reader import CRCValidationError, StreamReader
 
 from edge_runtime.errors import SinkError
-from edge_runtime.sinks.mcap_writer import WholeStream, start_writer
+from edge_runtime.sinks.recording.writer import WholeStream, start_writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

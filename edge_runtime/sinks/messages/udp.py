@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SinkError
-from edge_runtime.sinks.address import Endpoint, parse_endpoint
-from edge_runtime.sinks.message import Messenger, encode_within
+from edge_runtime.sinks.messages.address import Endpoint, parse_endpoint
+from edge_runtime.sinks.messages.message import Messenger, encode_within
 
 if TYPE_CHECKING:
     from edge_runtime.result import Result

@@ -18,12 +18,12 @@ import msgspec
 from edge_runtime.errors import SinkError
 from edge_runtime.redact import redact
 from edge_runtime.rules import RuleBook
-from edge_runtime.sinks.blackbox_files import BoxFiles
-from edge_runtime.sinks.blackbox_options import parse_black_box
-from edge_runtime.sinks.blackbox_spool import Place, Spool, claim, read_left_behind
-from edge_runtime.sinks.blackbox_triggers import SensorWatch, Triggers
-from edge_runtime.sinks.mcap import describe_run
-from edge_runtime.sinks.mcap_entry import Entry, EntryEncoder, WallClock
+from edge_runtime.sinks.blackbox.files import BoxFiles
+from edge_runtime.sinks.blackbox.options import parse_black_box
+from edge_runtime.sinks.blackbox.spool import Place, Spool, claim, read_left_behind
+from edge_runtime.sinks.blackbox.triggers import SensorWatch, Triggers
+from edge_runtime.sinks.recording.entry import Entry, EntryEncoder, WallClock
+from edge_runtime.sinks.recording.sink import describe_run
 from edge_runtime.telemetry.sampler import find_sensors
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.result import Result
-    from edge_runtime.sinks.blackbox_options import BlackBoxOptions
+    from edge_runtime.sinks.blackbox.options import BlackBoxOptions
     from edge_runtime.sinks.spec import SinkContext, SinkSpec
     from edge_runtime.telemetry.readings import Sensors
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from edge_runtime import __version__
 from edge_runtime.errors import SinkError
 from edge_runtime.places import why_unwritable
-from edge_runtime.sinks.mcap_entry import EntryEncoder, WallClock
-from edge_runtime.sinks.mcap_recover import is_cut_off
-from edge_runtime.sinks.mcap_writer import McapFile
+from edge_runtime.sinks.recording.entry import EntryEncoder, WallClock
+from edge_runtime.sinks.recording.recover import is_cut_off
+from edge_runtime.sinks.recording.writer import McapFile
 
 if TYPE_CHECKING:
     from pathlib import Path

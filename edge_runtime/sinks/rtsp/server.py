@@ -14,9 +14,9 @@ import gi
 from edge_runtime.errors import DependencyError, SinkError
 from edge_runtime.gst import GLib, Gst, GstVideo, set_if_present
 from edge_runtime.overlay import Overlay
-from edge_runtime.sinks.address import without_credentials
 from edge_runtime.sinks.encoders import h264_launch, require
-from edge_runtime.sinks.rtsp_address import RtspAddress, parse_rtsp
+from edge_runtime.sinks.messages.address import without_credentials
+from edge_runtime.sinks.rtsp.address import RtspAddress, parse_rtsp
 from edge_runtime.sinks.video import DEFAULT_FPS, LEAST_SIDE, even_size, fit
 from edge_runtime.sinks.writer import QUEUED_FRAMES, RawVideo, picture_buffer
 

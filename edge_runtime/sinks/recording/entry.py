@@ -10,7 +10,7 @@ import cv2
 import msgspec
 
 from edge_runtime.frames_log import result_record
-from edge_runtime.sinks.indexed_png import encode_ids
+from edge_runtime.sinks.recording.indexed_png import encode_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable

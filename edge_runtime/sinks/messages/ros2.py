@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import DependencyError, SinkError
-from edge_runtime.sinks.message import Messenger, encode
-from edge_runtime.sinks.ros2_messages import DiagnosticsPace, fill_diagnostics, fill_image
+from edge_runtime.sinks.messages.message import Messenger, encode
+from edge_runtime.sinks.messages.ros2_messages import DiagnosticsPace, fill_diagnostics, fill_image
 
 if TYPE_CHECKING:
     from edge_runtime.overlay import Overlay

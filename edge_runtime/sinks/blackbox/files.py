@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge_runtime.sinks.mcap_entry import Entry
-from edge_runtime.sinks.mcap_writer import McapFile, sync_folder
+from edge_runtime.sinks.recording.entry import Entry
+from edge_runtime.sinks.recording.writer import McapFile, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import DependencyError
-from edge_runtime.sinks.address import parse_broker, without_credentials
-from edge_runtime.sinks.message import Messenger, encode, event_messages
+from edge_runtime.sinks.messages.address import parse_broker, without_credentials
+from edge_runtime.sinks.messages.message import Messenger, encode, event_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_runtime.result import Result
-    from edge_runtime.sinks.address import BrokerAddress
-    from edge_runtime.sinks.mqtt_link import BrokerLink
+    from edge_runtime.sinks.messages.address import BrokerAddress
+    from edge_runtime.sinks.messages.mqtt_link import BrokerLink
     from edge_runtime.sinks.spec import SinkContext, SinkSpec
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -92,7 +92,7 @@ def mqtt(spec: SinkSpec, context: SinkContext) -> MqttSink:
         DependencyError: paho-mqtt is not installed.
     """
     try:
-        from edge_runtime.sinks.mqtt_link import BrokerLink
+        from edge_runtime.sinks.messages.mqtt_link import BrokerLink
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "paho":
             raise

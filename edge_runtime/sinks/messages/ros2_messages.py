@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_runtime.sinks.message import Message
+    from edge_runtime.sinks.messages.message import Message
 
 OK, WARN, ERROR, STALE = b"\x00", b"\x01", b"\x02", b"\x03"
 """`diagnostic_msgs/DiagnosticStatus.level`, of type ``byte``."""

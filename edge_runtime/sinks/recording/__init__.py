@@ -1,0 +1,1 @@
+"""Recordings in MCAP files, which Foxglove and Python read."""
