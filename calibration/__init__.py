@@ -8,6 +8,7 @@ where it runs. From a verb to its work::
                      -> policy, operators       where pairs go
                      -> ranges, histogram, methods   how wide each tensor is
                      -> qdq                     the pairs, inserted and removed
+                     -> adaptive, patches, rounding  which way each weight is rounded
                      -> judge, sensitivity, mixed    what it costs, and where to give INT8 up
                      -> report, sites           as JSON, also for `training.qat`
                      -> publish, html, pictures, charts   for people

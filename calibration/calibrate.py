@@ -6,6 +6,7 @@ import shutil
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from calibration.adaptive import round_weights
 from calibration.judge import Runner, agreement, judge
 from calibration.labelled import open_labelled
 from calibration.methods import METHODS, choose_ranges, prefer_given
@@ -24,7 +25,7 @@ from calibration.report import (
 from calibration.samples import gather, refuse_shared
 from calibration.sensitivity import sensitivity
 from calibration.sites import qat_table
-from calibration.storage import store_int8
+from calibration.storage import store_int8, with_integers
 from edge_runtime.artifacts import (
     Metric,
     Parent,
@@ -37,11 +38,12 @@ from edge_runtime.range_table import RangeTable, read_ranges, write_ranges
 from edge_runtime.stored_weights import unpack_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import onnx
 
+    from calibration.adaptive import Rounded
     from calibration.frames import StoredFrames
     from calibration.labelled import Labelled
     from calibration.methods import Method
@@ -111,6 +113,8 @@ def calibrate(
     choices = _choices(model, placement, collected, samples, reference, options, given)
     best = max(choices, key=lambda choice: choice.agreement)
     say(f"method {best.method}: {best.agreement:.4f} of the pixels as before")
+    rounded = _integers(model, placement, best, samples, options, work / "rounding.npz", say)
+    best = _with_rounding(best, rounded, samples, reference, options)
     whole = Candidate(placement, best.graph, None)
     final, too_much = whole, False
     if data is not None:
@@ -121,12 +125,13 @@ def calibrate(
     if too_much or options.sensitivity:
         effects = sensitivity(
             model, placement.policy, best.ranges, samples, dynamic=options.dynamic,
-            exclude=options.exclude, threads=options.threads, say=say,
+            exclude=options.exclude, rounded=rounded, threads=options.threads, say=say,
         )  # fmt: skip
     if too_much and data is not None:
         final = search_mixed(
             model, whole, best.ranges, effects, data, manifest, gate=options.gate,
-            exclude=options.exclude, dynamic=options.dynamic, threads=options.threads, say=say,
+            exclude=options.exclude, dynamic=options.dynamic, rounded=rounded,
+            threads=options.threads, say=say,
         )  # fmt: skip
     report = {
         "model": {"name": manifest.name, "file": path.name, "sha256": manifest.sha256},
@@ -134,6 +139,11 @@ def calibrate(
         "policy": options.policy,
         "method": best.method,
         "agreement_by_method": {choice.method: choice.agreement for choice in choices},
+        "rounding": {
+            "how": options.rounding,
+            "weights": len(rounded),
+            "agreement": best.agreement,
+        },
         "ranges_given": describe_given(given, placement),
         "ranges_sha256": ranges_hash(best.ranges),
         **describe_ranges(final.placement, collected, best.ranges),
@@ -145,16 +155,7 @@ def calibrate(
         "float_blocks": list(final.float_blocks),
         "qat": qat_table(model, final.placement, best.ranges),
     }
-    if options.save_ranges is not None:
-        write_ranges(
-            options.save_ranges,
-            RangeTable(
-                made_by=f"{best.method} ranges of {len(samples)} frames",
-                policy=options.policy,
-                model_sha256=manifest.sha256,
-                ranges=best.ranges,
-            ),
-        )
+    _save_ranges(options, manifest, best, len(samples))
     if options.report is not None:
         publish(
             options.report, report, reference, final, data, manifest,
@@ -205,6 +206,50 @@ def _choices(
     return choices
 
 
+def _integers(
+    model: onnx.ModelProto,
+    placement: Placement,
+    choice: _Choice,
+    samples: StoredFrames,
+    options: CalibrateOptions,
+    state: Path,
+    say: Callable[[str], None],
+) -> dict[str, Rounded]:
+    """What weights are rounded to where that is not the nearest integer."""
+    if options.rounding == "nearest":
+        return {}
+    return round_weights(
+        model, choice.graph, placement, samples, state=state, threads=options.threads, say=say
+    )
+
+
+def _with_rounding(
+    choice: _Choice,
+    rounded: Mapping[str, Rounded],
+    samples: StoredFrames,
+    reference: Runner,
+    options: CalibrateOptions,
+) -> _Choice:
+    """The same choice with these integers, and its likeness to the float model."""
+    if not rounded:
+        return choice
+    graph = with_integers(choice.graph, rounded)
+    share = agreement(reference, Runner(graph, options.threads), samples, AGREEMENT_FRAMES)
+    return replace(choice, graph=graph, agreement=share)
+
+
+def _save_ranges(options: CalibrateOptions, manifest: Manifest, best: _Choice, frames: int) -> None:
+    if options.save_ranges is None:
+        return
+    table = RangeTable(
+        made_by=f"{best.method} ranges of {frames} frames",
+        policy=options.policy,
+        model_sha256=manifest.sha256,
+        ranges=best.ranges,
+    )
+    write_ranges(options.save_ranges, table)
+
+
 def _write(
     path: Path,
     manifest: Manifest,
@@ -223,6 +268,7 @@ def _write(
         "ranges_sha256": ranges_hash(best.ranges),
         "samples_sha256": [sample.sha256 for sample in samples.samples],
         "agreement": best.agreement,
+        "rounding": options.rounding,
         "store": options.store,
     }
     metrics: tuple[Metric, ...] = ()

@@ -14,6 +14,7 @@ POLICY_NAMES = ("trt-gpu", "trt-dla", "ort-cpu")
 METHOD_NAMES = ("entropy", "percentile", "mse", "minmax", "average", "auto")
 SPLIT_NAMES = ("train", "val", "test")
 STORE_NAMES = ("float32", "int8")
+ROUNDING_NAMES = ("nearest", "adaptive")
 
 
 @click.command()
@@ -49,6 +50,10 @@ STORE_NAMES = ("float32", "int8")
 )  # fmt: skip
 @click.option("--mixed", is_flag=True, help="Keep the worst blocks float until the gate is met.")
 @click.option("--sensitivity", is_flag=True, help="Measure what each block alone loses.")
+@click.option(
+    "--rounding", type=click.Choice(ROUNDING_NAMES), default="nearest", show_default=True,
+    help="How weights become integers: each the nearest, or together so that outputs err least.",
+)  # fmt: skip
 @click.option(
     "--store", type=click.Choice(STORE_NAMES), default="float32", show_default=True,
     help="Quantised weights in the file: int8 is a third of the size, without a way back.",

@@ -9,12 +9,14 @@ from calibration.judge import Runner, judge
 from calibration.policy import place
 from calibration.qdq import insert
 from calibration.sensitivity import float_first
+from calibration.storage import with_integers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import onnx
 
+    from calibration.adaptive import Rounded
     from calibration.judge import Verdict
     from calibration.labelled import Labelled
     from calibration.policy import Placement
@@ -45,6 +47,7 @@ def search_mixed(
     gate: float,
     exclude: Sequence[str] = (),
     dynamic: bool = False,
+    rounded: Mapping[str, Rounded] | None = None,
     threads: int | None = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> Candidate:
@@ -60,6 +63,7 @@ def search_mixed(
         gate: accepted drop of the mIoU in percentage points.
         exclude: operators that stay float anyway.
         dynamic: see `calibration.policy.place`.
+        rounded: integers of weights that are not just rounded to the nearest.
         threads: CPU threads of ONNX Runtime.
         say: takes progress lines.
 
@@ -74,7 +78,7 @@ def search_mixed(
         given_up += effect.operators
         kept_float.append(effect.block)
         placement = place(model, whole.placement.policy, exclude=given_up, dynamic=dynamic)
-        graph = insert(model, placement, ranges)
+        graph = with_integers(insert(model, placement, ranges), rounded)
         verdict = judge(reference, Runner(graph, threads), data, manifest)
         say(f"{effect.block} float: mIoU drop {verdict.drop:.2f} points")
         if verdict.drop < _drop(best):

@@ -3,7 +3,7 @@
 Nothing of the original is altered but the names that quantised uses read: float weights stay, and
 their pair is folded by the engine. So `strip` restores the model bit by bit, and inserting again
 replaces what was inserted before. Not so once weights are stored as integers alone
-(`calibration.storage`): such a model is refused.
+(`calibration.storage.store_int8`): such a model is refused.
 """
 
 from __future__ import annotations
@@ -161,7 +161,12 @@ def strip(model: onnx.ModelProto) -> onnx.ModelProto:
     }
     if not originals:
         return work
-    gone = [t.name.removesuffix(Q) for t in graph.initializer if t.name.endswith(Q)]
+    stored = dict.fromkeys(tensor.name for tensor in graph.initializer)
+    gone = [
+        name.removesuffix(Q)
+        for name in stored
+        if name.endswith(Q) and name.removesuffix(Q) not in stored
+    ]
     if gone:
         raise ArtifactError(
             f"the float values of {len(gone)} weights, such as {gone[0]!r}, are gone: they are "
@@ -171,7 +176,7 @@ def strip(model: onnx.ModelProto) -> onnx.ModelProto:
         for index, name in enumerate(node.input):
             if name in originals:
                 node.input[index] = originals[name]
-    ours = {name + ending for name in originals.values() for ending in (SCALE, ZERO)}
+    ours = {name + ending for name in originals.values() for ending in (SCALE, ZERO, Q)}
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
     tensors = [tensor for tensor in graph.initializer if tensor.name not in ours]
     tensors = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in tensors]

@@ -17,12 +17,14 @@ from calibration.operators import multiply_accumulates
 from calibration.policy import place
 from calibration.qdq import insert
 from calibration.sites import module_of
+from calibration.storage import with_integers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import onnx
 
+    from calibration.adaptive import Rounded
     from calibration.frames import FrameSet
     from calibration.policy import Placement, Policy
 
@@ -77,6 +79,7 @@ def sensitivity(
     *,
     dynamic: bool = False,
     exclude: Sequence[str] = (),
+    rounded: Mapping[str, Rounded] | None = None,
     threads: int | None = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[BlockEffect]:
@@ -89,6 +92,7 @@ def sensitivity(
         frames: to compare masks on.
         dynamic: see `calibration.policy.place`.
         exclude: operators that stay float anyway.
+        rounded: integers of weights that are not just rounded to the nearest.
         threads: CPU threads of ONNX Runtime.
         say: takes progress lines.
     """
@@ -100,7 +104,7 @@ def sensitivity(
     for block, operators in blocks.items():
         others = [name for name in whole.quantized if name not in operators]
         alone = place(model, policy, dynamic=dynamic, exclude=[*exclude, *others])
-        graph = insert(model, alone, ranges)
+        graph = with_integers(insert(model, alone, ranges), rounded)
         lost = 1.0 - agreement(reference, Runner(graph, threads), frames, FRAMES)
         macs = sum(multiply_accumulates(view, view.nodes[name]) for name in operators)
         effects.append(BlockEffect(block, operators, macs, lost))

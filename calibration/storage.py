@@ -1,7 +1,9 @@
-"""INT8 models a third of the size: quantised weights stored as the integers they round to.
+"""Quantised weights stored as integers: chosen ones, or those that the Q of their pair makes.
 
-The Q of a weight's pair is computed here instead of by the engine, and the float weight left out.
-Answers stay the same bit for bit; what is lost is the way back to the float model.
+`store_int8` computes the Q of a weight's pair instead of the engine, and leaves the float weight
+out: a third of the size. Answers stay the same bit for bit; what is lost is the way back to the
+float model. `with_integers` puts integers there that were rounded otherwise, and keeps the float
+weight, which nothing reads then, for `calibration.qdq.strip`.
 """
 
 from __future__ import annotations
@@ -11,11 +13,49 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calibration.graph import QUANTIZE, GraphView
-from calibration.qdq import Q
+from calibration.qdq import SCALE, Q
+from calibration.rounding import round_nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
     from numpy.typing import NDArray
+
+    from calibration.adaptive import Rounded
+
+
+def with_integers(graph: onnx.ModelProto, rounded: Mapping[str, Rounded] | None) -> onnx.ModelProto:
+    """A copy of a graph with our pairs whose quantised weights are the given integers.
+
+    A weight that this graph leaves float, or quantises with other scales than its integers were
+    chosen on, is left as it is. Without any integers the graph itself comes back.
+
+    Args:
+        graph: as `calibration.qdq.insert` gives it.
+        rounded: weight -> integers.
+    """
+    if not rounded:
+        return graph
+    import onnx
+    from onnx import numpy_helper
+
+    work = onnx.ModelProto()
+    work.CopyFrom(graph)
+    view = GraphView(work)
+    fitting = {}
+    for name, choice in rounded.items():
+        scales = view.value(name + SCALE)
+        if scales is not None and np.array_equal(scales, choice.scales):
+            fitting[name + Q] = choice.integers
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in work.graph.node]
+    del work.graph.node[:]
+    work.graph.node.extend(node for node in nodes if node.output[0] not in fitting)
+    work.graph.initializer.extend(
+        numpy_helper.from_array(values, name) for name, values in fitting.items()
+    )
+    onnx.checker.check_model(work, full_check=True)
+    return work
 
 
 def store_int8(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -62,8 +102,7 @@ def store_int8(graph: onnx.ModelProto) -> onnx.ModelProto:
 def _integers(
     weight: NDArray[np.float32], scales: NDArray[np.float32], axis: int
 ) -> NDArray[np.int8]:
-    """What QuantizeLinear gives with zero point 0: divided, rounded half to even, saturated."""
+    """What QuantizeLinear gives with zero point 0."""
     shape = [1] * weight.ndim
     shape[axis] = -1
-    steps = np.rint(weight / scales.reshape(shape))
-    return np.asarray(np.clip(steps, -128, 127), np.int8)
+    return round_nearest(weight, scales.reshape(shape))

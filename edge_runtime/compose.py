@@ -20,6 +20,7 @@ from edge_runtime.report import (
     LatencyReport,
     Memory,
     Model,
+    ModelChange,
     Outages,
     Power,
     SinkBlock,
@@ -137,8 +138,10 @@ def compose_report(
         faults=tuple(sorted(lane.faults, key=lambda fault: fault.t_s)),
         faults_total=lane.faults.total,
         outages=end.outages,
+        model_changes=_model_changes(lane),
         sinks=tuple(SinkBlock(w.label, w.consumed, w.dropped) for w in outlets.workers),
         instrumentation=_instrumentation(lane, end.duration_s),
+        copies=lane.copies,
     )
 
 
@@ -211,6 +214,15 @@ def _model(manifest: Manifest, backend: str) -> Model:
         calib_sha256=table,
         input=manifest.inputs[0].shape,
         engine_sha256=manifest.sha256 if engine else None,
+    )
+
+
+def _model_changes(lane: Lane) -> tuple[ModelChange, ...]:
+    first_ns = lane.first_ns or 0
+    return tuple(
+        ModelChange((change.at_ns - first_ns) * 1e-9, change.event, change.model, change.reason)
+        for change in lane.engine.changes
+        if lane.first_ns is not None
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from edge_runtime.copies import Copies
     from edge_runtime.report import Dropped, LatencyReport, Outages
     from edge_runtime.rig.lane import Lane
     from edge_runtime.timing import Distribution
@@ -139,6 +140,7 @@ def _footer(report: LatencyReport) -> list[str]:
         f"Clock: {source.timestamp_source}. Source: {source.uri}, policy {source.policy}.",
         f"Model: {model.name}, {shape}, {model.backend}.",
         _warmup_sentence(report),
+        _copies_sentence(report.copies),
     ]
     if report.outages.count or report.outages.irregular:
         lines.append(_outage_sentence(report.outages))
@@ -210,6 +212,21 @@ def _warmup_sentence(report: LatencyReport) -> str:
     if report.latency_ms.result.n == warmup.frames - 1:
         return f"Warm-up: {first}; not over when the run ended: the figures hold all but the first."
     return f"Warm-up: {first}; not stable within 30 s, the figures begin after that."
+
+
+def _copies_sentence(copies: Copies) -> str:
+    if not copies.frames:
+        return "Copies: no frame reached the network."
+    each = 1.0 / copies.frames
+    text = (
+        f"Copies per frame: {copies.host_copies * each:.3g} in host memory "
+        f"({copies.host_copy_bytes * each * 1e-6:.2f} MB), "
+        f"{copies.host_to_device_copies * each:.3g} to the device, "
+        f"{copies.device_to_host_copies * each:.3g} from it"
+    )
+    if copies.nvmm_frames:
+        text += f"; {copies.nvmm_frames} of {copies.frames} frames stayed in NVMM memory"
+    return f"{text}."
 
 
 def _ms(value: float | None) -> str:

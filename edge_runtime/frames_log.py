@@ -100,6 +100,7 @@ def result_record(result: Result, missing: Sequence[str] = ()) -> dict[str, Any]
         "state": result.state,
         "stale": result.stale,
         "reason": result.reason,
+        "model": result.model,
         "timestamp_source": result.timestamp_source,
         "t_capture": result.capture_ns,
         "t_publish": stamps and (stamps.publish or None),

@@ -69,11 +69,11 @@ def has_element(name: str) -> bool:
     return Gst.ElementFactory.find(name) is not None
 
 
-def require_element(name: str) -> None:
-    """Raise `DependencyError` naming the package, unless the element is installed."""
-    if not has_element(name):
-        package = ELEMENT_PACKAGES.get(name, "the GStreamer plug-in that holds it")
-        raise DependencyError(f"GStreamer element {name!r} is missing: apt-get install {package}")
+def has_property(element: str, name: str) -> bool:
+    """Whether an element of this name is installed and has a property of that name."""
+    factory = Gst.ElementFactory.find(element)
+    made = None if factory is None else factory.create(None)
+    return made is not None and made.find_property(name) is not None
 
 
 def set_if_present(element: Any, name: str, value: object) -> bool:

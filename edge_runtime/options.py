@@ -46,12 +46,20 @@ class RunOptions:
     (``never``). None runs the model itself."""
     store: Path | None = None
     """Folder of engines; None takes the user's cache folder."""
+    watch_model: bool = False
+    """Take a new model over without an interruption when the model's file and manifest change, or
+    on SIGHUP. It must fit the pictures, masks and classes that the run was started with."""
+    status: Path | None = None
+    """File that is told once a second how the run is doing, for `hyperseg service health`."""
     quiet: bool = False
     """Show no live line on stderr."""
     with_picture: bool = False
     """Give results the full-size picture even if no sink needs it."""
     open_timeout_s: float = 10.0
     """How long the source's first frame may take."""
+    zero_copy: bool = False
+    """On a Jetson, hand frames from NVMM memory to a TensorRT engine without a copy, where that
+    works; see `edge_runtime.nvmm`."""
     supervision: SupervisionOptions = field(default_factory=SupervisionOptions)
     """What is done about a live source that fails."""
 
@@ -71,7 +79,11 @@ class RunOptions:
 
     def outputs(self) -> list[Path]:
         """Every file or folder that is written, as absolute paths without links."""
-        paths = [spec.path for spec in map(parse_sink, self.sinks)] + [self.report, self.frames_log]
+        paths = [spec.path for spec in map(parse_sink, self.sinks)] + [
+            self.report,
+            self.frames_log,
+            self.status,
+        ]
         return [Path(os.path.realpath(path)) for path in paths if path is not None]
 
     def _check_outputs(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from edge_runtime.artifacts import write_text_atomic
+from edge_runtime.copies import Copies
 from edge_runtime.device import Device
 from edge_runtime.telemetry.summary import Telemetry
 from edge_runtime.timing import Distribution
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SCHEMA: Literal["hyperseg-edge.latency/1"] = "hyperseg-edge.latency/1"
 Ending = Literal["end", "duration", "interrupted", "terminated", "error"]
 """End of the stream, its duration was over, Ctrl-C, SIGTERM, or a source, engine or sink failed."""
+ModelEvent = Literal["served", "refused", "rolled-back"]
+"""It took over; it did not; it did and failed, and the one before it serves again."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,19 @@ class Model:
     calib_sha256: str | None
     input: tuple[int, ...]
     engine_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelChange:
+    """A model that was to take over under the run, which goes on meanwhile."""
+
+    t_s: float
+    """Seconds since the first frame."""
+    event: ModelEvent
+    model: str
+    """Start of its file's sha256, as results name it; its file's name if it could not be read."""
+    reason: str | None = None
+    """Why it was refused or failed."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +250,7 @@ class LatencyReport:
     """From the first frame to the end."""
     device: Device
     model: Model
+    """The one that the run began with."""
     source: SourceBlock
     frames: Frames
     fps: Fps
@@ -255,8 +272,11 @@ class LatencyReport:
     """The first of them; `faults_total` counts all."""
     faults_total: int = 0
     outages: Outages = Outages()
+    model_changes: tuple[ModelChange, ...] = ()
+    """The newest of them; the latencies are those of all models together."""
     sinks: tuple[SinkBlock, ...] = ()
     instrumentation: Instrumentation = Instrumentation()
+    copies: Copies = field(default_factory=Copies)
 
     def to_json(self) -> str:
         """The report as JSON text, ending with a newline."""

@@ -46,6 +46,8 @@ class Result:
     """Inferred, but complete only after the deadline."""
     reason: str | None = None
     """Why there is no signal, in one line without credentials."""
+    model: str | None = None
+    """Which model made the mask: the first 12 hex digits of its file's sha256."""
 
     @property
     def stale(self) -> bool:
@@ -63,9 +65,11 @@ class Result:
         """The mask at the size of the frame, (height, width) uint8; None without a mask."""
         return None if self.mask is None else self.geometry.mask_to_frame(self.mask)
 
-    def inferred(self, mask: NDArray[np.uint8], stamps: FrameStamps, *, late: bool) -> Result:
-        """The same result with its mask."""
-        return replace(self, state="ok", mask=mask, stamps=stamps, late=late)
+    def inferred(
+        self, mask: NDArray[np.uint8], stamps: FrameStamps, *, late: bool, model: str
+    ) -> Result:
+        """The same result with its mask and the model that made it."""
+        return replace(self, state="ok", mask=mask, stamps=stamps, late=late, model=model)
 
     def without_signal(self, silent_ns: int, reason: str | None = None) -> Result:
         """What follows this result when nothing came for `silent_ns`: no mask, no picture."""

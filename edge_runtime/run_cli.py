@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from edge_runtime.errors import EXIT_INTERRUPTED
+from edge_runtime.durations import duration
+from edge_runtime.errors import EXIT_INTERRUPTED, BackendError, SinkError, SourceError
 from edge_runtime.options import Rebuild, RunOptions
 from edge_runtime.rig.options import RigOptions, needs_rig, split_policies, split_weights
+from edge_runtime.service.notify import is_managed
+from edge_runtime.service.places import STATUS_VARIABLE
+from edge_runtime.service.secrets import reveal
 from edge_runtime.supervision.options import SupervisionOptions
 
 if TYPE_CHECKING:
@@ -21,6 +25,9 @@ RIG_DEFAULTS = RigOptions()
 SUPERVISION = SupervisionOptions()
 EXIT_CAMERA_FAILED = 1
 """Exit code of a run in which some cameras failed for good and others did not, or not at once."""
+EXIT_TRY_AGAIN = 75
+"""Exit code under a service manager where a source, engine or output failed: a new start may help,
+which it does not after a mistake (2). EX_TEMPFAIL of ``sysexits.h``."""
 
 
 @click.command()
@@ -64,10 +71,10 @@ EXIT_CAMERA_FAILED = 1
 @click.option(
     "--duration",
     "duration_s",
-    type=float,
+    type=duration,
     default=DEFAULTS.duration_s,
-    metavar="S",
-    help="End S seconds after the first frame.",
+    metavar="T",
+    help="End so long after the first frame: seconds, or as in 90s, 30m, 24h.",
 )
 @click.option(
     "--report",
@@ -120,6 +127,13 @@ EXIT_CAMERA_FAILED = 1
     help="Allow to restart a CSI camera's wedged service (nvargus-daemon).",
 )
 @click.option(
+    "--zero-copy",
+    is_flag=True,
+    default=DEFAULTS.zero_copy,
+    help="On a Jetson, hand frames from NVMM memory to a TensorRT engine without a copy; where "
+    "that does not work, say why and copy once, as by default. Never run on a Jetson yet.",
+)
+@click.option(
     "--threads",
     type=int,
     default=DEFAULTS.threads,
@@ -141,6 +155,21 @@ EXIT_CAMERA_FAILED = 1
     metavar="DIR",
     help="Folder of engines.  [default: in the user's cache]",
 )
+@click.option(
+    "--watch-model",
+    is_flag=True,
+    default=DEFAULTS.watch_model,
+    help="Take MODEL over without an interruption when its file and manifest change, or on SIGHUP.",
+)
+@click.option(
+    "--status",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=DEFAULTS.status,
+    envvar=STATUS_VARIABLE,
+    metavar="F.json",
+    help="Write once a second how the run is doing, for `hyperseg service health`.  "
+    f"[env var: {STATUS_VARIABLE}]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not as a table.")
 @click.option("--quiet", is_flag=True, default=DEFAULTS.quiet, help="No live line and no table.")
 @click.pass_context
@@ -160,9 +189,12 @@ def run(
     reconnect: bool,
     max_outage_s: float | None,
     restart_capture_service: bool,
+    zero_copy: bool,
     threads: int | None,
     rebuild: Rebuild | None,
     store: Path | None,
+    watch_model: bool,
+    status: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -171,11 +203,13 @@ def run(
     MODEL is an ONNX file with its manifest, or the name of a shipped model. SOURCE is a camera, a
     stream, a video, a folder of images or a test pattern; fault:stall@5+3:SOURCE is one that fails.
     Several sources share the network in fair turns; one that fails does not hold up the others.
+    {secret:NAME} in a source or sink stands for a file in $CREDENTIALS_DIRECTORY, or a variable.
     """
+    sources = tuple(map(reveal, sources))
     policy, single_policies = split_policies(policies)
     options = RunOptions(
         policy=DEFAULTS.policy if policy is None else policy,
-        sinks=sinks,
+        sinks=tuple(map(reveal, sinks)),
         duration_s=duration_s,
         report=report,
         frames_log=frames_log,
@@ -183,7 +217,10 @@ def run(
         threads=threads,
         rebuild=rebuild,
         store=store,
+        watch_model=watch_model,
+        status=status,
         quiet=quiet,
+        zero_copy=zero_copy,
         supervision=SupervisionOptions(
             stall_timeout_s=stall_timeout_s,
             reconnect=reconnect,
@@ -192,9 +229,17 @@ def run(
         ),
     )
     rig = RigOptions(options, single_policies, split_weights(weights), match_ms)
-    if needs_rig(sources, rig):
-        ctx.exit(_run_rig(model, sources, rig, as_json=as_json))
-    ctx.exit(_run_one(model, sources[0], options, as_json=as_json))
+    try:
+        if needs_rig(sources, rig):
+            code = _run_rig(model, sources, rig, as_json=as_json)
+        else:
+            code = _run_one(model, sources[0], options, as_json=as_json)
+    except (SourceError, SinkError, BackendError) as error:
+        if not is_managed():
+            raise
+        click.echo(f"hyperseg: error: {error}", err=True)
+        code = EXIT_TRY_AGAIN
+    ctx.exit(code)
 
 
 def _run_one(model: str, source: str, options: RunOptions, *, as_json: bool) -> int:

@@ -13,7 +13,7 @@ from edge_runtime.errors import HypersegError
 from edge_runtime.loop import Loop, LoopOptions
 from edge_runtime.options import RunOptions
 from edge_runtime.rig.parts import assemble, check_outputs
-from edge_runtime.serving import serve
+from edge_runtime.service.staff import Staff, alone
 from edge_runtime.stop import Stop, signals
 from edge_runtime.telemetry.sampler import Sampler, find_sensors
 from edge_runtime.zoo import bound, resolve_model
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge_runtime.report import LatencyReport
     from edge_runtime.result import Result
     from edge_runtime.rig.lane import Lane
+    from edge_runtime.service.staff import Attend
     from edge_runtime.telemetry.readings import Sensors
     from edge_runtime.video import Source
 
@@ -60,8 +61,10 @@ def run(
     path, manifest = choose_model(model, options, say)
     check_outputs(options, path, [source])
     with signals(Stop()) as stop, ExitStack() as stack:
-        served = stack.enter_context(serve(path, manifest, options, say))
-        parts = assemble(source, options, manifest, served.backend, stop.requested, say)
+        staff = stack.enter_context(Staff(path, manifest, options, stop, say))
+        parts = assemble(source, options, manifest, staff.served.backend, stop.requested, say)
+        if parts.bridge is not None:
+            stack.callback(parts.bridge.close)
         loop_options = LoopOptions(
             policy=parts.policy,
             duration_s=options.duration_s,
@@ -71,12 +74,13 @@ def run(
             stop=stop,
         )
         outcome = execute(
-            served.backend,
+            staff.served.backend,
             parts.source,
-            served.manifest,
+            staff.served.manifest,
             loop_options,
             quiet=options.quiet,
             sensors=find_sensors(),
+            attend=staff.attend,
         )
     if options.report is not None:
         outcome.report.write(options.report)
@@ -122,6 +126,7 @@ def execute(
     *,
     quiet: bool = True,
     sensors: Sequence[Sensors] = (),
+    attend: Attend = alone,
 ) -> Outcome:
     """Run the loop on a backend that is entered, and a source and outlets that are not yet.
 
@@ -135,7 +140,7 @@ def execute(
     try:
         with sampler if sensors else nullcontext(), options.outlets, source:
             loop = Loop(backend, source, manifest, options)
-            with nullcontext() if quiet else _live_line(loop):
+            with attend([loop]), nullcontext() if quiet else _live_line(loop):
                 loop.run()
     except HypersegError as error:
         if loop is None or loop.first_ns is None or loop.end is None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 StopReason = Literal["interrupted", "terminated"]
@@ -22,6 +22,8 @@ class Stop:
         self.awaited = False
         """Whether a loop looks at `reason`. Before, while a model or camera opens, a request must
         raise, or nobody would notice it."""
+        self.looks = 0
+        """How often a loop has looked at `reason`: it lives while this grows."""
 
     def requested(self) -> bool:
         """Whether the run shall end."""
@@ -62,3 +64,20 @@ def signals(stop: Stop) -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def hangups(react: Callable[[], None]) -> Iterator[None]:
+    """Let SIGHUP call `react`. In another thread than the main one, change nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def hangup(number: int, frame: FrameType | None) -> None:
+        react()
+
+    before = signal.signal(signal.SIGHUP, hangup)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from edge_runtime.copies import Copies
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Self
+
+    from edge_runtime.nvmm.base import Bridge, Surface
 
 TimestampSource = Literal["sensor", "driver", "ntp", "arrival", "file"]
 """Which clock `Frame.capture_ns` comes from; written beside every latency figure."""
@@ -30,7 +34,7 @@ class Frame:
     """Presentation time of the stream; 0 is valid, None is a stream without time."""
     image: NDArray[np.uint8]
     """(network height, network width, 3) uint8, in the manifest's colour order; valid until the
-    next `read` of its source."""
+    next `read` of its source. Empty where there is a `surface`."""
     size: tuple[int, int]
     """(height, width) of the frame before scaling."""
     capture_ns: int
@@ -43,6 +47,10 @@ class Frame:
     """File name of an image, without its suffix unless another image differs in that alone."""
     damaged: bool = False
     """Marked by its decoder as incomplete or put together from what was left."""
+    surface: Surface | None = None
+    """The frame in NVMM memory, instead of `image`; valid as long as that."""
+    copies: Copies = field(default_factory=Copies)
+    """What its pixels went through so far; who copies them counts it here."""
 
 
 @dataclass
@@ -135,3 +143,5 @@ class SourceRequest:
     """Also deliver the full-size BGR picture, for overlays."""
     open_timeout_s: float = 10.0
     """How long the first frame may take."""
+    bridge: Bridge | None = None
+    """Carries frames in NVMM memory to the network without a copy, if it can."""

@@ -82,7 +82,7 @@ def test_without_a_verb_the_help_is_shown(capsys: pytest.CaptureFixture[str]) ->
     ("arguments", "line"),
     [
         (["modls"], "no verb 'modls'; did you mean 'models'? (see 'hyperseg --help')"),
-        (["qqq"], "no verb 'qqq'; choose from: demo, run, models, "),
+        (["qqq"], "no verb 'qqq'; choose from: demo, run, "),
         (["models", "--jsn"], "No such option '--jsn'"),
         (["models", "extra"], "Got unexpected extra argument (extra) (see 'hyperseg models"),
         (["--what"], "No such option '--what' (see 'hyperseg --help')"),

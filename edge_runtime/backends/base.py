@@ -30,6 +30,9 @@ class EngineStamps:
     h2d_end_ns: int = 0
     infer_end_ns: int = 0
     d2h_end_ns: int = 0
+    host_to_device_copies: int = 0
+    """Transfers of this inference, each of one tensor."""
+    device_to_host_copies: int = 0
 
 
 class Backend(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.compose import End
+from edge_runtime.copies import Copies
 from edge_runtime.geometry import FrameGeometry
 from edge_runtime.policy import Policy, default_policy
 from edge_runtime.recorder import Recorder
@@ -76,6 +77,8 @@ class Lane:
         self.name = name
         self.source = source
         self.recorder = Recorder()
+        self.copies = Copies()
+        """What the pixels of its frames went through."""
         self.faults = source.record.faults
         self.policy = options.policy
         self.first_ns: int | None = None
@@ -83,7 +86,7 @@ class Lane:
         self.end: End | None = None
         """How things stood when the lane ended."""
         self.failure: HypersegError | None = None
-        self._engine = engine
+        self.engine = engine
         self._lane = options
         self._clock = options.clock
         self._last: Result | None = None
@@ -127,17 +130,20 @@ class Lane:
             BackendError: the engine failed.
             SinkError: a sink of this lane failed.
         """
-        tally, engine = self.recorder.tally, self._engine
+        tally, engine = self.recorder.tally, self.engine
         tally.read += 1
         self._note_arrival(frame)
         copy_start = self._clock()
-        engine.load(frame.image)
+        engine.load(frame)
+        self.copies.add(frame.copies)
         if self._exceeds_deadline(frame, self._clock()):
             tally.dropped_stale += 1
             self._publish_without_mask(self._describe(frame))
             return False
         mask = engine.infer()
         tally.inferred += 1
+        self.copies.host_to_device_copies += engine.stamps.host_to_device_copies
+        self.copies.device_to_host_copies += engine.stamps.device_to_host_copies
         stamps = FrameStamps(
             capture=frame.capture_ns,
             arrival=frame.arrival_ns,
@@ -151,7 +157,8 @@ class Lane:
             post_end=self._clock(),
         )
         late = self._exceeds_deadline(frame, stamps.post_end)
-        self._publish(self._describe(frame).inferred(mask, stamps, late=late), stamps)
+        result = self._describe(frame).inferred(mask, stamps, late=late, model=engine.network.key)
+        self._publish(result, stamps)
         return True
 
     def tell_outage(self) -> None:
@@ -208,7 +215,7 @@ class Lane:
             state="stale",
             timestamp_source=clock,
             capture_ns=frame.capture_ns,
-            geometry=FrameGeometry(frame.size, self._engine.size, self._engine.resize),
+            geometry=FrameGeometry(frame.size, self.engine.size, self.engine.resize),
             picture=frame.picture,
             name=frame.name,
         )

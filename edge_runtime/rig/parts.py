@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.artifacts import Manifest
     from edge_runtime.backends.base import Backend
+    from edge_runtime.nvmm.bridge import JetsonBridge
     from edge_runtime.options import RunOptions
     from edge_runtime.policy import Policy
     from edge_runtime.sinks.outlets import Outlets
@@ -41,6 +42,8 @@ class CameraParts:
     log: FramesLog | None
     policy: Policy | None
     """None takes what suits the source."""
+    bridge: JetsonBridge | None = None
+    """Closed by whoever runs the camera, after its source."""
 
 
 def assemble(
@@ -69,6 +72,7 @@ def assemble(
     """
     specs = tuple(parse_sink(sink) for sink in options.sinks)
     policy = None if options.policy is None else parse_policy(options.policy)
+    bridge = _bridge(backend, manifest, say, alone=camera is None) if options.zero_copy else None
     request = SourceRequest(
         network=manifest.input_size,
         resize=manifest.preprocess.resize,
@@ -76,6 +80,7 @@ def assemble(
         latest=None if policy is None else not policy.lossless,
         with_picture=options.with_picture or any(spec.wants_picture for spec in specs),
         open_timeout_s=options.open_timeout_s,
+        bridge=bridge,
     )
     source = _supervised(text, request, options.supervision)
     context = SinkContext(
@@ -94,6 +99,7 @@ def assemble(
         outlets=open_outlets(specs, context, stopping=stopping),
         log=log if options.frames_log else None,
         policy=policy,
+        bridge=bridge,
     )
 
 
@@ -121,6 +127,15 @@ def check_outputs(options: RunOptions, model: Path, sources: Sequence[str]) -> N
             raise OptionError(f"{output} is read and written; name another output")
     if (path := options.report) is not None and (reason := why_unwritable(path)) is not None:
         raise OptionError(f"cannot write {path}: {reason}")
+
+
+def _bridge(
+    backend: Backend, manifest: Manifest, say: Callable[[str], None], *, alone: bool
+) -> JetsonBridge | None:
+    from edge_runtime.nvmm.open import open_bridge
+    from edge_runtime.sources.elements import InstalledElements
+
+    return open_bridge(backend, manifest, InstalledElements(), say, alone=alone)
 
 
 def _supervised(text: str, request: SourceRequest, options: SupervisionOptions) -> SupervisedSource:

@@ -16,7 +16,7 @@ from edge_runtime.rig.options import RigOptions, camera_options, name_cameras
 from edge_runtime.rig.parts import assemble, check_outputs
 from edge_runtime.rig.scheduler import Rig, RigOrders
 from edge_runtime.runner import choose_model
-from edge_runtime.serving import serve
+from edge_runtime.service.staff import Staff, alone
 from edge_runtime.stop import Stop, signals
 from edge_runtime.telemetry.sampler import Sampler, find_sensors
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edge_runtime.rig.matching import ResultSet
     from edge_runtime.rig.options import Sources
     from edge_runtime.rig.report import RigReport
+    from edge_runtime.service.staff import Attend
     from edge_runtime.telemetry.readings import Sensors
 
 DEFAULTS = RigOptions()
@@ -75,12 +76,14 @@ def run_many(
     matcher = None
     if options.match_ms is not None:
         matcher = SetMatcher(list(named), round(options.match_ms * 1e6), on_set)
-    with signals(Stop()) as stop, serve(path, manifest, options.run, say) as served:
+    with signals(Stop()) as stop, Staff(path, manifest, options.run, stop, say) as staff:
         members = [
             Member(
                 name,
                 text,
-                assemble(text, each[name], manifest, served.backend, stop.requested, say, name),
+                assemble(
+                    text, each[name], manifest, staff.served.backend, stop.requested, say, name
+                ),
                 options.weights.get(name, 1.0),
             )
             for name, text in named.items()
@@ -93,8 +96,9 @@ def run_many(
             say=say,
             quiet=options.run.quiet,
             sensors=find_sensors(),
+            attend=staff.attend,
         )
-        outcome = execute_many(served.backend, served.manifest, members, terms)
+        outcome = execute_many(staff.served.backend, staff.served.manifest, members, terms)
     if options.run.report is not None:
         outcome.report.write(options.run.report)
     if outcome.failure is not None:
@@ -114,6 +118,7 @@ class RigTerms:
     say: Callable[[str], None] = lambda _: None
     quiet: bool = True
     sensors: Sequence[Sensors] = ()
+    attend: Attend = alone
 
     @property
     def subscriber(self) -> Callable[[str, Result], None] | None:
@@ -162,7 +167,7 @@ def execute_many(
     failure: HypersegError | None = None
     with sampler if terms.sensors else nullcontext(), crew:
         try:
-            with nullcontext() if terms.quiet else _live_lines(rig):
+            with terms.attend(crew.lanes), nullcontext() if terms.quiet else _live_lines(rig):
                 ended = rig.run()
         except HypersegError as error:
             failure = crew.failure = error

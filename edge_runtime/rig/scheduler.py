@@ -118,6 +118,7 @@ class Rig:
 
     def _told_to_end(self) -> Ending | None:
         orders = self._orders
+        orders.stop.looks += 1
         if orders.stop.reason is not None:
             return orders.stop.reason
         is_over = orders.duration_s is not None and self.elapsed_s() >= orders.duration_s

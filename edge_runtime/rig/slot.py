@@ -43,6 +43,7 @@ class Slot:
                 is left out and stays in flight.
         """
         image = self._copy(frame.image)
+        frame.copies.copied(image.nbytes)
         with self._changed:
             while lossless and self._frame is not None and not self._closed:
                 self._changed.wait()
@@ -51,6 +52,7 @@ class Slot:
             if self._frame is not None:
                 self.dropped += 1
                 self._spare.append(self._frame.image)
+                frame.copies.add(self._frame.copies)  # made all the same, in vain
             frame.image = image
             self._frame = frame
             self._changed.notify_all()

@@ -14,21 +14,24 @@ import numpy as np
 
 from edge_runtime.geometry import FrameGeometry
 from edge_runtime.gst import Gst, RawFormat, raw_format, view_pixels
-from edge_runtime.sources.tail import FIT, SQUARE, SQUARE_SCALE
+from edge_runtime.sources.tail import FIT, SQUARE, SQUARE_SCALE, fit_caps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge_runtime.copies import Copies
     from edge_runtime.video import SourceRequest
 
 
 class NetworkPlacement:
     """Follows the size of the stream on its way in, and lays frames into the network's input."""
 
-    def __init__(self, request: SourceRequest) -> None:
+    def __init__(self, request: SourceRequest, *, surfaces: bool = False) -> None:
         self.size = (0, 0)
         """(height, width) of the frames now passing, as the tee sees them."""
+        self.network = request.network
         self._request = request
+        self._fit = fit_caps(request, surfaces=surfaces)
         self._canvas = np.zeros((*request.network, 3), np.uint8)
         self._laid: tuple[int, int, int, int] | None = None
         self.content = lru_cache(maxsize=64)(self._content)
@@ -46,18 +49,19 @@ class NetworkPlacement:
                 found = raw_format(event.parse_caps())
                 self.size = found.size if square is None else _square_size(found)
                 if square is not None:
-                    square.set_property("caps", _caps("", *self.size))
+                    square.set_property("caps", _caps("video/x-raw", *self.size))
                 _, _, height, width = self.content(self.size)
-                fit.set_property("caps", _caps(f",format={self._request.color}", height, width))
+                fit.set_property("caps", _caps(self._fit, height, width))
 
         return pipeline.get_by_name(SQUARE_SCALE).get_static_pad("sink"), on_event
 
-    def lay(self, buffer: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    def lay(self, buffer: Any, size: tuple[int, int], copies: Copies) -> NDArray[np.uint8]:
         """The network's input of a frame.
 
         Args:
             buffer: the scaled frame.
             size: (height, width) of the frame before scaling.
+            copies: counts what is done.
 
         Returns:
             (network height, network width, 3) uint8. A letterboxed one is overwritten by the next.
@@ -65,12 +69,14 @@ class NetworkPlacement:
         place = self.content(size)
         top, left, height, width = place
         pixels = view_pixels(buffer, (height, width))
+        copies.host_pixel_maps += 1
         if (height, width) == self._request.network:
             return pixels
         if place != self._laid:
             self._canvas.fill(0)
             self._laid = place
         self._canvas[top : top + height, left : left + width] = pixels
+        copies.copied(pixels.nbytes)
         return self._canvas
 
 
@@ -81,7 +87,5 @@ def _square_size(found: RawFormat) -> tuple[int, int]:
     return height, max(round(width * across / down), 1)
 
 
-def _caps(fields: str, height: int, width: int) -> Any:
-    return Gst.Caps.from_string(
-        f"video/x-raw{fields},height={height},width={width},pixel-aspect-ratio=1/1"
-    )
+def _caps(start: str, height: int, width: int) -> Any:
+    return Gst.Caps.from_string(f"{start},height={height},width={width},pixel-aspect-ratio=1/1")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edge_runtime.gst import Gst
 from edge_runtime.sources.clocks import ArrivalClock, CaptureClock, DriverClock, NtpClock
 from edge_runtime.sources.plan import SOURCE_NAME
-from edge_runtime.sources.tail import DECODED, NET
+from edge_runtime.sources.tail import DECODED, NET, SURFACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ class Stamping:
         place = SOURCE_NAME if plan.arrives_at_source else DECODED
         arrival = pipeline.get_by_name(place).get_static_pad("src")
         self._add(arrival, Gst.PadProbeType.BUFFER, self._on_arrival)
-        net = pipeline.get_by_name(NET).get_static_pad("sink")
+        net = (pipeline.get_by_name(SURFACE) or pipeline.get_by_name(NET)).get_static_pad("sink")
         self._add(net, Gst.PadProbeType.BUFFER, self._on_ready)
         pad, on_caps = placement.follow(pipeline)
         self._add(

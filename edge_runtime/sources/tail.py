@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_runtime.gst import has_element, require_element
+from edge_runtime.sources.elements import hardware_converter, require
 
 if TYPE_CHECKING:
+    from edge_runtime.sources.elements import Elements
     from edge_runtime.video import SourceRequest
 
 DECODED = "edge_decoded"
@@ -32,24 +33,56 @@ NET = "edge_net"
 PICTURE = "edge_picture"
 """Appsink of the full picture."""
 
+SURFACE = "edge_surface"
+"""Appsink of the network's input in NVMM memory. Only part of the tail of a zero-copy run."""
+PROOF = "edge_proof"
+"""Valve in front of `NET` in such a tail: open while the default way is wanted as well."""
+
 _APPSINK = "appsink sync=false async=false qos=false enable-last-sample=false"
 
 
-def tail_launch(request: SourceRequest) -> str:
+def tail_launch(
+    request: SourceRequest, elements: Elements, *, hardware: bool = True, surfaces: bool = False
+) -> str:
     """Launch text of the shared part, to be linked behind raw video.
+
+    Args:
+        request: how frames are wanted.
+        elements: what the machine has; decides between a Jetson's converter and software.
+        hardware: False where frames are made by us, as BGR, which no hardware converter takes.
+        surfaces: also deliver the network's input in NVMM memory, where there is a converter.
 
     Raises:
         DependencyError: an element of GStreamer's base plug-ins is missing.
     """
-    return _jetson_tail(request) if has_element("nvvidconv") else _software_tail(request)
+    for name in ("clocksync", "videoconvert"):
+        require(elements, name)
+    converter = hardware_converter(elements) if hardware else None
+    if converter is None:
+        return _software_tail(request, elements)
+    if surfaces and elements.has_property("valve", "drop-mode"):
+        return _surface_tail(request, converter)
+    return _jetson_tail(request, converter)
 
 
-def _software_tail(request: SourceRequest) -> str:
-    for name in ("clocksync", "videoconvert", "videoscale"):
-        require_element(name)
+def fit_caps(request: SourceRequest, *, surfaces: bool) -> str:
+    """Caps of `FIT` without the size.
+
+    Args:
+        request: how frames are wanted.
+        surfaces: whether the tail has a `SURFACE`.
+    """
+    if surfaces:
+        return "video/x-raw(memory:NVMM),format=RGBA"
+    return f"video/x-raw,format={request.color}"
+
+
+def _software_tail(request: SourceRequest, elements: Elements) -> str:
+    require(elements, "videoscale")
     # A converter first: videoflip takes fewer formats than decoders give. It costs nothing where
     # it has nothing to do.
-    upright = "videoconvert ! videoflip video-direction=auto ! " if has_element("videoflip") else ""
+    flip = elements.has("videoflip")
+    upright = "videoconvert ! videoflip video-direction=auto ! " if flip else ""
     return _assemble(
         prepare=(
             f"{upright}videoscale name={SQUARE_SCALE} add-borders=false "
@@ -57,12 +90,12 @@ def _software_tail(request: SourceRequest) -> str:
         ),
         to_picture="videoconvert",
         # Scaled before converted: there is less to convert.
-        to_network="videoscale add-borders=false ! videoconvert",
+        to_network=f"videoscale add-borders=false ! videoconvert ! {_fit(request)} ! {_sink(NET)}",
         request=request,
     )
 
 
-def _jetson_tail(request: SourceRequest) -> str:
+def _jetson_tail(request: SourceRequest, converter: str) -> str:
     """The same with Jetson's video converter, which scales NVMM frames before the one copy.
 
     Written after NVIDIA's documentation and not run on a device yet. Two limits against the
@@ -71,19 +104,48 @@ def _jetson_tail(request: SourceRequest) -> str:
     """
     return _assemble(
         prepare=f"identity name={SQUARE_SCALE}",
-        to_picture="nvvidconv ! video/x-raw,format=BGRx ! videoconvert",
-        to_network="nvvidconv ! video/x-raw,format=RGBA ! videoconvert",
+        to_picture=f"{converter} ! video/x-raw,format=BGRx ! videoconvert",
+        to_network=(
+            f"{converter} ! video/x-raw,format=RGBA ! videoconvert ! {_fit(request)} ! {_sink(NET)}"
+        ),
         request=request,
     )
 
 
+def _surface_tail(request: SourceRequest, converter: str) -> str:
+    """`_jetson_tail` whose scaled frames can also be had as they lie in NVMM memory.
+
+    The default way is served first, so that a frame that reached `SURFACE` has its picture
+    waiting, and can be closed at `PROOF`. What was under way then stays in `NET`, so that an end of
+    stream must not wait for it. Not run on a device yet.
+    """
+    return _assemble(
+        prepare=f"identity name={SQUARE_SCALE}",
+        to_picture=f"{converter} ! video/x-raw,format=BGRx ! videoconvert",
+        to_network=(
+            f"{converter} ! {_fit(request, surfaces=True)} ! tee name=edge_surfaces "
+            f"edge_surfaces. ! valve name={PROOF} drop-mode=forward-sticky-events "
+            f"! {converter} ! video/x-raw,format=RGBA ! videoconvert "
+            f"! video/x-raw,format={request.color} ! {_sink(NET)} wait-on-eos=false "
+            f"edge_surfaces. ! {_sink(SURFACE)}"
+        ),
+        request=request,
+    )
+
+
+def _fit(request: SourceRequest, *, surfaces: bool = False) -> str:
+    return f'capsfilter name={FIT} caps="{fit_caps(request, surfaces=surfaces)}"'
+
+
+def _sink(name: str) -> str:
+    return f"{_APPSINK} name={name}"
+
+
 def _assemble(*, prepare: str, to_picture: str, to_network: str, request: SourceRequest) -> str:
-    picture = f"{FRAMES}. ! {to_picture} ! video/x-raw,format=BGR ! {_APPSINK} name={PICTURE} "
+    picture = f"{FRAMES}. ! {to_picture} ! video/x-raw,format=BGR ! {_sink(PICTURE)} "
     return (
         # The media type comes first, or an audio stream might be linked.
         f"video/x-raw(ANY) ! clocksync name={DECODED} sync=false ! {prepare} ! tee name={FRAMES} "
         f"{picture if request.with_picture else ''}"
-        f"{FRAMES}. ! {to_network} "
-        f"! capsfilter name={FIT} caps=video/x-raw,format={request.color} "
-        f"! {_APPSINK} name={NET}"
+        f"{FRAMES}. ! {to_network}"
     )

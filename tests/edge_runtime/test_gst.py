@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_runtime.errors import DependencyError
-
 pytestmark = pytest.mark.gst
 
 
@@ -117,18 +115,6 @@ def test_without_the_bindings_the_remedy_is_said() -> None:
 
     assert "apt-get install python3-gi" in said.stdout
     assert "--system-site-packages" in said.stdout
-
-
-def test_a_missing_element_is_named_with_its_package(
-    gst: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gst, "has_element", lambda name: name != "rtspsrc")
-
-    gst.require_element("videoscale")
-    with pytest.raises(
-        DependencyError, match=r"rtspsrc.*apt-get install gstreamer1\.0-plugins-good"
-    ):
-        gst.require_element("rtspsrc")
 
 
 def test_the_pipeline_clock_is_pythons_monotonic_clock(gst: Any) -> None:

@@ -46,7 +46,17 @@ REFERENCE = {
 }  # fmt: skip
 """The names that schema ``hyperseg-edge.latency/1`` fixes."""
 ADDED = {
-    "": {"ended", "sinks", "instrumentation", "faults_total", "outages", "telemetry", "throttled"},
+    "": {
+        "ended",
+        "sinks",
+        "instrumentation",
+        "faults_total",
+        "outages",
+        "telemetry",
+        "throttled",
+        "copies",
+        "model_changes",
+    },
     "frames.dropped": {"damaged", "repeated", "outage"},
     "faults.0": {"reason"},
     "frames": {"in_flight"},

@@ -19,6 +19,7 @@ from edge_runtime.engines.gpu import query_gpu
 from edge_runtime.engines.identity import identity_of, misfits
 from edge_runtime.engines.store import this_platform
 from edge_runtime.errors import BackendError, DependencyError
+from edge_runtime.nvmm.base import DeviceFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,6 +87,7 @@ class TensorRTBackend:
         self._complaints: deque[str] = deque(maxlen=MESSAGES)
         self._parents: dict[str, Any] = {}
         self._held = ExitStack()
+        self._feed_address: int | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -114,6 +116,7 @@ class TensorRTBackend:
     ) -> None:
         # The arrays are views of memory that is given back now.
         self.feeds, self.fetches = {}, {}
+        self._feed_address = None
         self._launch = self._enqueue
         self._held.close()
 
@@ -146,6 +149,14 @@ class TensorRTBackend:
         # Before any frame's events were read in passing, this one's are read at once.
         latest = self.times.latest or self._read(events)
         fill_stamps(stamps, start_ns, end_ns, latest if self.has_device_copies else None)
+        stamps.host_to_device_copies = len(self._uploads)
+        stamps.device_to_host_copies = len(self._downloads)
+
+    @property
+    def device_feed(self) -> DeviceFeed | None:
+        """See `edge_runtime.nvmm.base.DeviceFed`."""
+        address = self._feed_address
+        return None if address is None else DeviceFeed(address, self._stream)
 
     def inspect(self) -> str:
         """The engine inspector's JSON; the backend is entered."""
@@ -203,6 +214,8 @@ class TensorRTBackend:
                 if not self._context.set_tensor_address(spec.name, address):
                     raise BackendError(f"TensorRT takes no buffer for {spec.name}: {self._why()}")
                 arrays[spec.name] = as_tensor(buffer.array, spec)
+                if spec is self.inputs[0]:
+                    self._feed_address = buffer.device
             sides.append(arrays)
             transfers.append(copies)
         self.feeds, self.fetches = sides

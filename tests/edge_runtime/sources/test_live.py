@@ -182,15 +182,15 @@ def test_the_jetson_pipeline_holds_together_with_a_desktop_converter_in_place(
     monkeypatch: pytest.MonkeyPatch, read_all: ReadAll
 ) -> None:
     from edge_runtime.gst import has_element
-    from edge_runtime.sources import pipeline, tail
+    from edge_runtime.sources import opening, tail
 
     if not has_element("videoconvertscale"):
         pytest.skip("no videoconvertscale before GStreamer 1.22")
 
-    def stand_in(request: SourceRequest) -> str:
-        return tail._jetson_tail(request).replace("nvvidconv", "videoconvertscale")
+    def stand_in(request: SourceRequest, *_: object, **__: object) -> str:
+        return tail._jetson_tail(request, "videoconvertscale")
 
-    monkeypatch.setattr(pipeline, "tail_launch", stand_in)
+    monkeypatch.setattr(opening, "tail_launch", stand_in)
 
     frames = read_all(
         "test:bars?size=60x80&frames=3&fps=60",

@@ -1,0 +1,206 @@
+"""The systemd unit of a run: told when it is ready, watched, restarted, and shut in.
+
+What a directive means is said by ``systemd.service(5)``, ``systemd.exec(5)`` and
+``systemd.resource-control(5)``; comments in the unit say why it is as it is here.
+"""
+
+from __future__ import annotations
+
+import grp
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime.errors import OptionError
+from edge_runtime.service.command import ROOT, program
+from edge_runtime.service.places import STATUS_VARIABLE, unit_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from edge_runtime.service.command import Command
+    from edge_runtime.service.places import Manager
+
+GROUPS = ("video", "render")
+"""Own cameras and GPUs; those that exist are given to the service."""
+DEVICES = ("char-video4linux", "char-media", "char-drm", "char-nvidia*", "char-nvhost*",
+           "char-host1x*", "char-tegra*", "char-nvgpu*", "char-nvmap*", "char-nvsciipc*",
+           "/dev/nvmap")  # fmt: skip
+"""Cameras and GPUs by the names of ``/proc/devices``; those that are missing are passed over."""
+HIDING = ("/tmp", "/var/tmp")  # folders that PrivateTmp= replaces
+
+
+@dataclass(frozen=True)
+class UnitOptions:
+    """How a run is kept as a service.
+
+    Raises:
+        OptionError: a value that cannot work.
+    """
+
+    manager: Manager = "system"
+    account: str | None = None
+    """User that it runs as; None takes one that exists only meanwhile (``DynamicUser=``)."""
+    watchdog_s: float = 30.0
+    """A loop that hangs so long is killed and started again."""
+    memory_max: str | None = None
+    """Such as ``2G``; None sets no limit."""
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    """Files by the name that ``{secret:NAME}`` uses."""
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.watchdog_s < float("inf"):
+            raise OptionError(f"watchdog {self.watchdog_s:g} s: expected seconds, 2 at least")
+        if self.account is not None and self.manager == "user":
+            raise OptionError("a user's manager runs it as that user; leave the account away")
+        for name, file in self.secrets.items():
+            _check_secret(name, file)
+
+
+def make_unit(name: str, command: Command, options: UnitOptions) -> str:
+    """The text of the unit file.
+
+    Raises:
+        OptionError: the name cannot be one, or a secret is not given.
+    """
+    missing = sorted(command.secrets - set(options.secrets))
+    if missing:
+        raise OptionError(f"no secret {missing[0]!r}; give --secret {missing[0]}=FILE")
+    sections = {
+        "Unit": _unit(name, command, options.manager),
+        "Service": _service(name, command, options),
+        "Install": ["WantedBy=" + _target(options.manager)],
+    }
+    return (
+        "\n\n".join("\n".join([f"[{title}]", *lines]) for title, lines in sections.items()) + "\n"
+    )
+
+
+def quote(word: str) -> str:
+    """A word of ExecStart= that systemd takes literally."""
+    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    word = word.replace("\n", "\\n").replace("\t", "\\t")
+    is_plain = word and not set(word) & set(" '\";")
+    return word if is_plain else f'"{word}"'
+
+
+def _target(manager: Manager) -> str:
+    return "multi-user.target" if manager == "system" else "default.target"
+
+
+def _check_secret(name: str, file: Path) -> None:
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        raise OptionError(f"secret {name}: cannot read {file}: {error.strerror}") from error
+    if mode & 0o077:
+        raise OptionError(f"secret {name}: others may read {file}; chmod 600 {file}")
+
+
+def _unit(name: str, command: Command, manager: Manager) -> list[str]:
+    about = f"hyperseg {name}: {Path(command.model).name} on {', '.join(command.sources)}"
+    order = ["Wants=network-online.target", "After=network-online.target nvargus-daemon.service"]
+    return [
+        "Description=" + " ".join(about.replace("%", "%%").split()),
+        *(order if manager == "system" else []),
+        "# After 5 failures within 60 s it stays down until somebody looks.",
+        "StartLimitIntervalSec=60",
+        "StartLimitBurst=5",
+    ]
+
+
+def _service(name: str, command: Command, options: UnitOptions) -> list[str]:
+    start = program()
+    lines = [
+        "# Ready with the first published mask; the watchdog hears of a loop that goes round.",
+        "Type=notify",
+        "NotifyAccess=main",
+        "ExecStart=" + " ".join(quote(word) for word in (*start, *command.words)),
+        "# A new model file is proven aside and taken over without losing a frame.",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "TimeoutStartSec=120",
+        f"WatchdogSec={options.watchdog_s:g}",
+        "Restart=on-failure",
+        "RestartSec=2",
+        "# 2 is a mistake in the command, which no restart corrects.",
+        "RestartPreventExitStatus=2",
+        "# The run itself ends its helpers, and completes its files.",
+        "KillMode=mixed",
+        "TimeoutStopSec=60",
+        *_folders(name, command),
+    ]
+    if start[1:]:
+        lines.append(f"Environment={quote(f'PYTHONPATH={ROOT}')}")
+    lines += [f"LoadCredential={key}:{file.absolute()}" for key, file in options.secrets.items()]
+    if options.memory_max is not None:
+        lines.append(f"MemoryMax={options.memory_max}")
+    lines.append("NoNewPrivileges=yes")
+    if options.manager == "system":
+        lines += [*_account(options.account), *_hardening(command), *_devices()]
+    return lines
+
+
+def _folders(name: str, command: Command) -> Iterator[str]:
+    own = unit_name(name)
+    yield "# Outputs without a folder lie in the state folder, engines in the cache folder."
+    yield f"StateDirectory={own}"
+    yield f"WorkingDirectory=%S/{own}"
+    yield f"CacheDirectory={own}"
+    yield f"Environment=XDG_CACHE_HOME=%C/{own}"
+    yield f"RuntimeDirectory={own}"
+    yield f"Environment={STATUS_VARIABLE}=%t/{own}/status.json"
+    if command.written:
+        yield "ReadWritePaths=" + " ".join(quote(str(folder)) for folder in command.written)
+
+
+def _account(account: str | None) -> Iterator[str]:
+    yield "DynamicUser=yes" if account is None else f"User={account}"
+    groups = [name for name in GROUPS if _has_group(name)]
+    if groups:
+        yield f"SupplementaryGroups={' '.join(groups)}"
+
+
+def _has_group(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _hardening(command: Command) -> list[str]:
+    shows_tmp = [folder for folder in command.written if str(folder).startswith(HIDING)]
+    lines = ["ProtectSystem=strict", "ProtectHome=read-only"]
+    if command.uses_argus or shows_tmp:
+        lines += ["# The socket of CSI cameras, or an output, lies in /tmp.", "PrivateTmp=no"]
+    else:
+        lines.append("PrivateTmp=yes")
+    return [
+        *lines,
+        "ProtectProc=invisible",
+        "ProtectKernelTunables=yes",
+        "ProtectKernelModules=yes",
+        "ProtectKernelLogs=yes",
+        "ProtectControlGroups=yes",
+        "ProtectClock=yes",
+        "ProtectHostname=yes",
+        "RestrictNamespaces=yes",
+        "RestrictRealtime=yes",
+        "RestrictSUIDSGID=yes",
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+        "LockPersonality=yes",
+        "CapabilityBoundingSet=",
+        "SystemCallArchitectures=native",
+        "SystemCallFilter=@system-service",
+        "SystemCallErrorNumber=EPERM",
+        "UMask=0027",
+        "# MemoryDenyWriteExecute= is not set: GStreamer and GPU drivers compile while they run.",
+    ]
+
+
+def _devices() -> list[str]:
+    return [
+        "# Cameras and GPUs only.",
+        "DevicePolicy=closed",
+        *(f"DeviceAllow={device} rw" for device in DEVICES),
+    ]

@@ -1,0 +1,153 @@
+"""Launch texts for machines other than this one, from lists of their elements and properties."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import pytest
+
+from edge_runtime.errors import DependencyError
+from edge_runtime.sources.elements import (
+    InstalledElements,
+    decoder_settings,
+    hardware_converter,
+)
+from edge_runtime.sources.tail import FIT, NET, PICTURE, PROOF, SURFACE, tail_launch
+from edge_runtime.video import SourceRequest
+
+NETWORK = (512, 1024)
+REQUEST = SourceRequest(NETWORK)
+
+PC = {
+    "clocksync": ("sync",),
+    "valve": ("drop", "drop-mode"),
+    "videoconvert": ("n-threads",),
+    "videoflip": ("video-direction",),
+    "videoscale": ("add-borders", "method"),
+}
+JETPACK_6 = PC | {
+    "nvarguscamerasrc": ("sensor-id", "sensor-mode", "wbmode"),
+    "nvv4l2decoder": ("disable-dpb", "enable-frame-type-reporting", "enable-max-performance"),
+    "nvvidconv": ("compute-hw", "flip-method", "interpolation-method", "nvbuf-memory-type"),
+}
+JETPACK_7 = PC | {
+    "nvarguscamerasrc": ("sensor-id", "sensor-mode", "wbmode"),
+    "nvv4l2decoder": ("disable-dpb", "enable-frame-type-reporting"),
+    "nvvidconv": ("compute-hw", "flip-method", "interpolation-method", "nvbuf-memory-type"),
+}
+DEEPSTREAM_ONLY = PC | {"nvvideoconvert": ("compute-hw", "interpolation-method")}
+"""The properties that matter here, written from NVIDIA's documentation of the elements and from
+reports about what JetPack 7 dropped. None of these lists was taken from a running Jetson."""
+
+
+class ListedElements:
+    """The elements of a list."""
+
+    def __init__(self, properties: Mapping[str, Collection[str]]) -> None:
+        self._properties = properties
+
+    def has(self, element: str) -> bool:
+        return element in self._properties
+
+    def has_property(self, element: str, name: str) -> bool:
+        return name in self._properties.get(element, ())
+
+
+JETSONS = {"6": JETPACK_6, "7": JETPACK_7}
+
+
+@pytest.mark.parametrize("jetpack", JETSONS)
+def test_a_jetson_scales_to_the_network_in_hardware_before_system_memory(jetpack: str) -> None:
+    text = tail_launch(REQUEST, ListedElements(JETSONS[jetpack]))
+
+    branch = text.partition("edge_frames. ! ")[2]
+    steps = [step.strip() for step in branch.split(" ! ")]
+    assert steps[:3] == [
+        "nvvidconv interpolation-method=1",
+        "video/x-raw,format=RGBA",
+        "videoconvert",
+    ]
+    assert steps[3] == f'capsfilter name={FIT} caps="video/x-raw,format=RGB"'
+    assert steps[4].endswith(f"name={NET}")
+    assert "videoscale" not in text, "no scaling by the CPU"
+
+
+def test_the_full_picture_is_converted_by_hardware_as_well() -> None:
+    request = SourceRequest(NETWORK, with_picture=True)
+
+    text = tail_launch(request, ListedElements(JETPACK_6))
+
+    branch = text.partition("edge_frames. ! ")[2].partition(PICTURE)[0]
+    assert branch.startswith("nvvidconv interpolation-method=1 ! video/x-raw,format=BGRx ! video")
+
+
+def test_a_pc_has_the_same_shape_in_software() -> None:
+    text = tail_launch(REQUEST, ListedElements(PC))
+
+    assert "nvv" not in text
+    branch = text.partition("edge_frames. ! ")[2]
+    assert branch.startswith("videoscale add-borders=false ! videoconvert ! capsfilter")
+    assert branch.endswith(f"name={NET}")
+
+
+@pytest.mark.parametrize("jetpack", JETSONS)
+def test_frames_that_we_make_ourselves_take_the_software_way_on_a_jetson_too(jetpack: str) -> None:
+    text = tail_launch(REQUEST, ListedElements(JETSONS[jetpack]), hardware=False, surfaces=True)
+
+    assert text == tail_launch(REQUEST, ListedElements(PC))
+
+
+def test_deepstreams_converter_stands_in_for_jetsons() -> None:
+    assert hardware_converter(ListedElements(DEEPSTREAM_ONLY)) == (
+        "nvvideoconvert interpolation-method=1"
+    )
+    assert hardware_converter(ListedElements(PC | {"nvvidconv": ()})) == "nvvidconv"
+
+
+def test_the_decoder_is_only_given_what_it_has() -> None:
+    old, new = ListedElements(JETPACK_6), ListedElements(JETPACK_7)
+
+    assert decoder_settings("nvv4l2decoder", old) == {"enable-max-performance": True}
+    assert decoder_settings("nvv4l2decoder", new) == {}
+    assert decoder_settings("avdec_h264", old) == {}
+
+
+def test_zero_copy_branches_off_behind_the_scaling_and_serves_the_default_way_first() -> None:
+    text = tail_launch(REQUEST, ListedElements(JETPACK_6), surfaces=True)
+
+    assert f'name={FIT} caps="video/x-raw(memory:NVMM),format=RGBA" ! tee name=' in text
+    default, _, surface = text.partition("edge_surfaces. ! ")[2].partition("edge_surfaces. ! ")
+    assert default.startswith(f"valve name={PROOF} drop-mode=forward-sticky-events ! nvvidconv")
+    assert default.strip().endswith(f"name={NET} wait-on-eos=false")
+    assert surface.endswith(f"name={SURFACE}")
+    assert "video/x-raw,format" not in surface, "nothing leaves NVMM memory there"
+
+
+@pytest.mark.parametrize("elements", [PC, JETPACK_6 | {"valve": ("drop",)}])
+def test_where_zero_copy_cannot_work_the_default_text_is_made(
+    elements: dict[str, tuple[str, ...]],
+) -> None:
+    listed = ListedElements(elements)
+
+    assert tail_launch(REQUEST, listed, surfaces=True) == tail_launch(REQUEST, listed)
+
+
+@pytest.mark.parametrize("name", ["clocksync", "videoconvert", "videoscale"])
+def test_a_missing_element_is_named_with_its_package(name: str) -> None:
+    pytest.importorskip("gi")
+    elements = ListedElements({key: value for key, value in PC.items() if key != name})
+
+    with pytest.raises(DependencyError, match=f"'{name}' is missing: apt-get install"):
+        tail_launch(REQUEST, elements)
+
+
+@pytest.mark.gst
+def test_what_is_installed_here_is_looked_up() -> None:
+    pytest.importorskip("gi")
+    elements = InstalledElements()
+
+    assert elements.has("videoconvert")
+    assert elements.has_property("videoscale", "add-borders")
+    assert not elements.has_property("videoscale", "enable-max-performance")
+    assert not elements.has("no-such-element")
+    assert not elements.has_property("no-such-element", "sync")
