@@ -289,3 +289,13 @@ def test_the_verb_says_what_is_missing(tmp_path, capsys):
     assert "expected the folder of a training run" in capsys.readouterr().err
     assert main(["report", str(tmp_path / "nothing.onnx")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_run_that_went_on_from_another_says_so(tmp_path):
+    path = write_checkpoint(
+        tmp_path, options={"training": {**TRAINING, "init": "checkpoint.safetensors"}}
+    )
+
+    text = write_card(path).read_text(encoding="utf-8")
+
+    assert "seed 3, going on from a checkpoint that was trained before" in text

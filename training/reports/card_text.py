@@ -141,6 +141,13 @@ def _measured(report: Mapping[str, Any]) -> str:
     return f"{text}; protocol {report['protocol']}: {report.get('note', '')}"
 
 
+def _before(training: Mapping[str, Any]) -> str:
+    """That a run went on from another one, which the steps given do not count."""
+    if not training.get("init"):
+        return ""
+    return ", going on from a checkpoint that was trained before with options of its own"
+
+
 def making_section(facts: CardFacts) -> str:
     """How the weights were trained and the file was made, with what repeats it."""
     manifest, trained = facts.manifest, facts.trained
@@ -149,7 +156,8 @@ def making_section(facts: CardFacts) -> str:
     if training:
         lines += [
             f"Trained for {training.get('step')} of {training.get('steps')} steps of "
-            f"{training.get('batch')} images, seed {training.get('seed')}. {_choice(training)}",
+            f"{training.get('batch')} images, seed {training.get('seed')}"
+            f"{_before(training)}. {_choice(training)}",
             "",
             "Options: " + ", ".join(f"{k} {v}" for k, v in _flat(training)) + ".",
             "",
