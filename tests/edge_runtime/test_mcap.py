@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -231,8 +232,10 @@ def test_killed_recording_is_played_recovered_and_kept(tmp_path, repository):
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     ) as process:
+        # ten times as long as a chunk takes, however fast the machine
+        enough = time.monotonic() + 0.5
         for line in process.stdout:
-            if int(line) >= 600:
+            if int(line) >= 600 and time.monotonic() > enough:
                 break
         process.kill()
 
