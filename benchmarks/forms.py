@@ -16,7 +16,8 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from benchmarks.paired import interleaved, keep_freed_memory, ratio, report, summary
+from benchmarks.paired import interleaved, ratio, report, summary
+from edge_runtime.allocator import keep_freed_memory
 from edge_runtime.backends.ort import session_options
 from export.counts import count_macs
 from export.deploy import DeployHyperSeg

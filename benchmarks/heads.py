@@ -21,12 +21,13 @@ import onnx
 
 from benchmarks.int8 import session
 from benchmarks.int8_accuracy import EveryNth
-from benchmarks.paired import interleaved, keep_freed_memory, ratio, report, summary
+from benchmarks.paired import interleaved, ratio, report, summary
 from calibration.calibrate import calibrate
 from calibration.judge import Runner, judge
 from calibration.labelled import open_labelled
 from calibration.options import CalibrateOptions
 from calibration.samples import SampleOptions
+from edge_runtime.allocator import keep_freed_memory
 from edge_runtime.artifacts import read_manifest
 from export.export import export
 from export.options import ExportOptions

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks.paired import interleaved, keep_freed_memory, ratio, report, summary
+from benchmarks.paired import interleaved, ratio, report, summary
+from edge_runtime.allocator import keep_freed_memory
 from edge_runtime.backends.ort import session_options
 
 PROFILED_RUNS, PROFILE_WARMUP = 12, 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import platform
 import statistics
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 SETTLE_S = 0.05
 """Between calls, for the threads of the last one to stop waiting for more work."""
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy", "opencv-python-headless", "hyperseg-edge")
@@ -45,18 +43,6 @@ def summary(times: Sequence[float]) -> dict[str, float]:
 def ratio(times: Sequence[float], base: Sequence[float]) -> dict[str, float]:
     """Median and spread of the paired ratios."""
     return summary([one / other for one, other in zip(times, base, strict=True)])
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc not to return large buffers to the kernel.
-
-    Its default costs a network with large feature maps up to three times its run time in page
-    faults, which would decide a comparison that it has no part in.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**30)
 
 
 def provenance() -> dict[str, Any]:

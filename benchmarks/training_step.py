@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.paired import interleaved, keep_freed_memory, ratio, report, summary
+from benchmarks.paired import interleaved, ratio, report, summary
+from edge_runtime.allocator import keep_freed_memory
 from training.data.datasets import open_dataset
 from training.data.loader import Feed, batches
 from training.loss import make_loss

@@ -19,7 +19,7 @@ BINS = 4096
 MIN_EXPONENT = -100
 """Of the narrowest range; the width of its bins is still a normal float32."""
 FP16_MAX = 65504.0
-_PIECE = 1 << 20
+_PIECE = 1 << 16
 """Values binned at once: their scratch memory stays in the cache."""
 
 

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from edge_runtime.allocator import keep_freed_memory
 from edge_runtime.stop import Stop, signals
 from training.data.loader import Feed, batches
 from training.progress import Progress, progress_line
@@ -102,6 +103,7 @@ def train(net: nn.Module, setup: Setup, options: TrainOptions, *, resume: bool =
 
 def _begin(net: nn.Module, setup: Setup, options: TrainOptions, *, resume: bool) -> Run:
     """The run at its first step, or where its state says."""
+    keep_freed_memory()
     run = Run(net, setup, options)
     if setup.ranks.main:
         remove_leftovers(setup.folder)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.allocator import keep_freed_memory
 from edge_runtime.errors import BackendError, DependencyError, ManifestError
 
 if TYPE_CHECKING:
@@ -129,9 +130,11 @@ class OnnxRuntimeBackend:
 def session_options(ort: ModuleType, threads: int | None) -> Any:
     """Everything that decides on ONNX Runtime's threads, memory and logging.
 
-    The CPU arena stays on: it grows during the first inference and is then reused. Threads do not
-    spin between operators: they would take the cores from the decoder and the sinks.
+    The CPU arena stays on: it grows during the first inference and is then reused; what it does not
+    hold, outputs above all, the process keeps (`edge_runtime.allocator`). Threads do not spin
+    between operators: they would take the cores from the decoder and the sinks.
     """
+    keep_freed_memory()
     options = ort.SessionOptions()
     options.log_severity_level = LOG_FATAL
     options.intra_op_num_threads = threads or 0
