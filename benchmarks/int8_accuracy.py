@@ -13,6 +13,7 @@ import logging
 import math
 import tempfile
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from benchmarks.paired import report
 from calibration.calibrate import calibrate
+from calibration.cli import ROUNDING_NAMES
 from calibration.judge import Runner, judge
 from calibration.labelled import open_labelled
 from calibration.options import CalibrateOptions
@@ -154,17 +156,20 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         figures["int8"][name] = found
         print(f"{name}: mIoU {100 * verdict.int8.miou:.2f}, drop {verdict.drop:.2f}", flush=True)
 
-    for policy in POLICIES if options.policy is None else [options.policy]:
-        made = folder / f"{policy}.onnx"
-        how = CalibrateOptions(made, chosen, policy=policy, threads=options.threads)
+    for policy, rounding in product(options.policy, options.rounding):
+        made = folder / "ours.onnx"
+        how = CalibrateOptions(
+            made, chosen, policy=policy, rounding=rounding, threads=options.threads
+        )
         facts = calibrate(options.model, how).report
+        shares = ("macs_share_int8", "macs_share_int8_by_part")
         score(
-            f"hyperseg {policy}", onnx.load_model(made), method=facts["method"],
-            macs_share_int8=facts["macs_share_int8"],
+            f"hyperseg {policy}, {rounding} rounding", onnx.load_model(made),
+            method=facts["method"], **{name: facts[name] for name in shares},
         )  # fmt: skip
     for method in options.rival:
-        for label, operators in RIVAL_OPERATORS.items():
-            made = rival(source, folder / "rival.onnx", frames, method, operators)
+        for label in options.rival_operators:
+            made = rival(source, folder / "rival.onnx", frames, method, RIVAL_OPERATORS[label])
             name = f"onnxruntime quantize_static {method}, {label}"
             try:
                 score(name, made)
@@ -182,8 +187,12 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="labelled images: camvid:DIR, ...")
     parser.add_argument("--split", default="val")
     parser.add_argument("--every", type=int, default=1, help="score each n-th image only")
-    parser.add_argument("--policy", choices=list(POLICIES), help="one of ours; all if not given")
+    parser.add_argument("--policy", nargs="*", choices=list(POLICIES), default=list(POLICIES))
+    parser.add_argument("--rounding", nargs="*", choices=ROUNDING_NAMES, default=("nearest",))
     parser.add_argument("--rival", nargs="*", choices=RIVAL_METHODS, default=RIVAL_METHODS)
+    parser.add_argument(
+        "--rival-operators", nargs="*", choices=list(RIVAL_OPERATORS), default=list(RIVAL_OPERATORS)
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
