@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[8, 64, 512])
     parser.add_argument("--policy", default="ort-cpu")
     parser.add_argument("--method", default="auto")
-    parser.add_argument("--rounding", default="nearest")
+    parser.add_argument("--rounding", default="auto")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -99,6 +99,7 @@ def calibrate(
         model, POLICIES[options.policy], exclude=options.exclude, dynamic=options.dynamic
     )
     given = None if options.ranges is None else read_ranges(options.ranges, manifest)
+    options = _settled(options, given)
     data = _open_data(options, manifest)
     work = options.output.with_name(options.output.name + ".work")
     samples = gather(options.samples, manifest, work)
@@ -155,7 +156,8 @@ def calibrate(
         "float_blocks": list(final.float_blocks),
         "qat": qat_table(model, final.placement, best.ranges),
     }
-    _save_ranges(options, manifest, best, len(samples))
+    if options.save_ranges is not None:
+        write_ranges(options.save_ranges, _table(best, given, options, manifest, len(samples)))
     if options.report is not None:
         publish(
             options.report, report, reference, final, data, manifest,
@@ -165,6 +167,14 @@ def calibrate(
     written = _write(path, manifest, options, best, final, samples)
     shutil.rmtree(work)
     return Outcome(written, report)
+
+
+def _settled(options: CalibrateOptions, given: RangeTable | None) -> CalibrateOptions:
+    """With the rounding that ``auto`` comes to."""
+    if options.rounding != "auto":
+        return options
+    learned = given is not None and given.learned
+    return replace(options, rounding="nearest" if learned else "adaptive")
 
 
 def _require(final: Candidate, gate: float) -> None:
@@ -238,16 +248,21 @@ def _with_rounding(
     return replace(choice, graph=graph, agreement=share)
 
 
-def _save_ranges(options: CalibrateOptions, manifest: Manifest, best: _Choice, frames: int) -> None:
-    if options.save_ranges is None:
-        return
-    table = RangeTable(
+def _table(
+    best: _Choice,
+    given: RangeTable | None,
+    options: CalibrateOptions,
+    manifest: Manifest,
+    frames: int,
+) -> RangeTable:
+    """The ranges that were used, for another calibration."""
+    return RangeTable(
         made_by=f"{best.method} ranges of {frames} frames",
         policy=options.policy,
         model_sha256=manifest.sha256,
         ranges=best.ranges,
+        learned=given is not None and given.learned,
     )
-    write_ranges(options.save_ranges, table)
 
 
 def _write(

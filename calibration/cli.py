@@ -14,7 +14,7 @@ POLICY_NAMES = ("trt-gpu", "trt-dla", "ort-cpu")
 METHOD_NAMES = ("entropy", "percentile", "mse", "minmax", "average", "auto")
 SPLIT_NAMES = ("train", "val", "test")
 STORE_NAMES = ("float32", "int8")
-ROUNDING_NAMES = ("nearest", "adaptive")
+ROUNDING_NAMES = ("auto", "adaptive", "nearest")
 
 
 @click.command()
@@ -51,8 +51,9 @@ ROUNDING_NAMES = ("nearest", "adaptive")
 @click.option("--mixed", is_flag=True, help="Keep the worst blocks float until the gate is met.")
 @click.option("--sensitivity", is_flag=True, help="Measure what each block alone loses.")
 @click.option(
-    "--rounding", type=click.Choice(ROUNDING_NAMES), default="nearest", show_default=True,
-    help="How weights become integers: each the nearest, or together so that outputs err least.",
+    "--rounding", type=click.Choice(ROUNDING_NAMES), default="auto", show_default=True,
+    help="How weights become integers: each the nearest, or together so that outputs err least "
+    "(auto, except with ranges of QAT).",
 )  # fmt: skip
 @click.option(
     "--store", type=click.Choice(STORE_NAMES), default="float32", show_default=True,

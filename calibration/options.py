@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 METHOD_CHOICES = (*METHODS, "auto")
 
+Rounding = Literal["auto", "adaptive", "nearest"]
+
 
 @dataclass(frozen=True)
 class CalibrateOptions:
@@ -50,8 +52,9 @@ class CalibrateOptions:
     """Keep the worst blocks float until the gate is met."""
     sensitivity: bool = False
     """Measure what each block loses alone, even where nothing has to stay float."""
-    rounding: Literal["nearest", "adaptive"] = "nearest"
-    """Which way weights are rounded; ``adaptive`` fits the choice to the frames."""
+    rounding: Rounding = "auto"
+    """Which way weights are rounded: ``adaptive`` fits the choice to the frames; ``auto`` does so
+    too, except where the ranges were learned: weights are then rounded as they were trained."""
     store: Literal["float32", "int8"] = "float32"
     """How quantised weights are stored: ``int8`` makes a file a third of the size, from which
     the float model cannot be had again."""

@@ -32,6 +32,8 @@ class RangeTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Hex sha256 of the ONNX file, or of the checkpoint that it was exported from."""
     ranges: dict[str, float]
     """Tensor of the exported graph -> largest magnitude, above 0."""
+    learned: bool = False
+    """Whether the weights were trained together with them, each rounded to the nearest integer."""
 
 
 def write_ranges(path: Path, table: RangeTable) -> None:

@@ -175,6 +175,7 @@ def save_qat_ranges(net: HyperSeg, table: QatTable, checkpoint: Path, target: Pa
     """
     found = RangeTable(
         made_by=f"learned by QAT with {checkpoint.name}",
+        learned=True,
         policy=table.policy,
         model_sha256=sha256_of(checkpoint),
         ranges=qat_ranges(net),

@@ -36,12 +36,12 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made of a model like `model`."""
+    """Made of a model like `model`; its weights are rounded as TensorRT does with a cache."""
     folder = tmp_path_factory.mktemp("int8")
     output = folder / "int8.onnx"
     assert hyperseg(
         "calibrate", write_model(folder), "--frames", "street:", "--samples", 1, "--method",
-        "minmax", "--policy", "trt-gpu", "-o", output,
+        "minmax", "--policy", "trt-gpu", "--rounding", "nearest", "-o", output,
     ) == 0  # fmt: skip
     return output
 

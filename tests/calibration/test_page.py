@@ -55,8 +55,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_half(model, fp16)
     arguments = (
         "calibrate", model, "--frames", f"folder:{data}", "--samples", 4, "--data",
-        f"folder:{data}", "--method", "minmax", "--mixed", "--gate", 2.5, "--fp16", fp16,
-        "-o", folder / "int8.onnx", "--report", folder / "r.json",
+        f"folder:{data}", "--method", "minmax", "--rounding", "nearest", "--mixed", "--gate", 2.5,
+        "--fp16", fp16, "-o", folder / "int8.onnx", "--report", folder / "r.json",
     )  # fmt: skip
     assert cli.main([str(argument) for argument in arguments]) == 0
     return folder / "r.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -124,3 +125,22 @@ def test_unusable_ranges_leave_the_old_table(tmp_path, model, amax):
         write_ranges(path, bad)
     # then the good one is still there, exactly
     assert read_ranges(path, manifest) == good
+
+
+def test_weights_that_were_trained_with_their_ranges_are_rounded_as_in_training(tmp_path, model):
+    # given the same ranges, once chosen from frames and once learned
+    saved, kept = tmp_path / "ranges.json", tmp_path / "kept.json"
+    assert calibrated(model, tmp_path / "chosen.onnx", "--save-ranges", saved) == 0
+    table = read_ranges(saved, read_manifest(model))
+    write_ranges(saved, msgspec.structs.replace(table, learned=True))
+
+    # when the learned ones are calibrated with, and handed on
+    learned = tmp_path / "learned.onnx"
+    assert calibrated(model, learned, "--ranges", saved, "--save-ranges", kept) == 0
+
+    # then nothing moves weights that already know their rounding
+    found = [read_manifest(path).options["quantization"]["rounding"]
+             for path in (tmp_path / "chosen.onnx", learned)]  # fmt: skip
+    assert found == ["adaptive", "nearest"]
+    assert learned.read_bytes() != (tmp_path / "chosen.onnx").read_bytes()
+    assert read_ranges(kept, read_manifest(model)).learned
