@@ -75,6 +75,8 @@ def _summary(report: Mapping[str, Any]) -> str:
         f"{100 * report['macs_share_int8']:.1f} % of the multiply-accumulates in INT8",
         f"{escape(report['method'])} ranges of {len(report['samples'])} frames; pixels as in the "
         f"float model, by method: {methods}",
+        f"{report['rounding']['how']} rounding of weights: "
+        f"{100 * report['rounding']['agreement']:.2f} % of the pixels as in the float model",
         *([] if given is None else [f"ranges given: {escape(given['made_by'])}"]),
         *(f'<span class="bad">{escape(line)}</span>' for line in report["remarks"]),
         f'<span class="note">sha256 {report["model"]["sha256"]}</span>',
