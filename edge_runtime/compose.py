@@ -110,7 +110,7 @@ def compose_report(
         started_at=start.wall.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         duration_s=end.duration_s,
         device=describe_device(),
-        model=_model(manifest, backend.name),
+        model=describe_model(manifest, backend.name),
         source=end.source,
         frames=frames,
         fps=_fps(frames, end.duration_s),
@@ -142,6 +142,7 @@ def compose_report(
         sinks=tuple(SinkBlock(w.label, w.consumed, w.dropped) for w in outlets.workers),
         instrumentation=_instrumentation(lane, end.duration_s),
         copies=lane.copies,
+        history=recorder.history.summary(lane.first_ns or 0),
     )
 
 
@@ -201,7 +202,8 @@ def _instrumentation(lane: Lane, duration_s: float) -> Instrumentation:
     return Instrumentation(mean_ms=cost_s * 1e3 / published, share=cost_s / duration_s)
 
 
-def _model(manifest: Manifest, backend: str) -> Model:
+def describe_model(manifest: Manifest, backend: str) -> Model:
+    """What a manifest says of the model that a backend runs."""
     parents = {parent.kind: parent.sha256 for parent in manifest.parents}
     table = parents.get("calibration-table")
     recorded = manifest.options.get("precision")

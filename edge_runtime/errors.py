@@ -11,6 +11,7 @@ Every message is one line: what came, what was expected, what to do.
     ├── SinkError             an output that cannot be written
     ├── BackendError          the inference engine refused the model or failed while running it
     ├── DependencyError       an optional package or system component is missing or broken
+    ├── DeployError           a device that cannot be reached, or that refused a release
     ├── ParityError           two forms of one network disagree by more than the gate allows
     └── GateError             an INT8 model loses more accuracy than was allowed: exit code 3
 
@@ -62,6 +63,10 @@ class BackendError(HypersegError):
 
 class DependencyError(HypersegError):
     """An optional package or system component is missing or broken."""
+
+
+class DeployError(HypersegError):
+    """A device that cannot be reached, or that refused a release; it runs what it ran before."""
 
 
 class ParityError(HypersegError):

@@ -9,8 +9,10 @@ from typing import Literal
 
 from edge_runtime.errors import OptionError
 from edge_runtime.policy import parse_policy
+from edge_runtime.prometheus.address import parse_listen
 from edge_runtime.sinks.spec import SCHEMES, parse_sink
 from edge_runtime.supervision.options import SupervisionOptions
+from edge_runtime.web.options import WebOptions
 
 MAX_THREADS = 1024
 Rebuild = Literal["auto", "never"]
@@ -33,7 +35,7 @@ class RunOptions:
     duration_s: float | None = None
     """Ends the run so many seconds after its first frame; None runs to the end of the stream."""
     report: Path | None = None
-    """Where to write the latency report (JSON)."""
+    """Where to write the latency report: JSON, or a page if its name ends in ``.html``."""
     frames_log: Path | None = None
     """Where to write one line of JSON per frame."""
     rules: Path | None = None
@@ -51,6 +53,10 @@ class RunOptions:
     on SIGHUP. It must fit the pictures, masks and classes that the run was started with."""
     status: Path | None = None
     """File that is told once a second how the run is doing, for `hyperseg service health`."""
+    metrics: str | None = None
+    """Serve metrics for Prometheus at ``[ADDR:]PORT``; without ADDR to this machine only."""
+    web: WebOptions | None = None
+    """Serve a page with the live overlay and all figures there."""
     quiet: bool = False
     """Show no live line on stderr."""
     with_picture: bool = False
@@ -74,6 +80,8 @@ class RunOptions:
             raise OptionError(
                 f"threads {self.threads}: expected 1 to {MAX_THREADS}, or none for automatic"
             )
+        if self.metrics is not None:
+            parse_listen(self.metrics)
         self._check_outputs()
         self._check_rules()
 

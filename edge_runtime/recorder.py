@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from edge_runtime.history import History
 from edge_runtime.timing import LATENCIES, STAGES, FrameStamps, Series, nearest_rank
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class Recorder:
         self.warmup = WarmUp()
         self._clock: TimestampSource | None = None
         self._by_clock: dict[TimestampSource | None, Figures] = {}
+        self._histories: dict[TimestampSource | None, History] = {}
         self._stable: deque[FrameStamps] = deque(maxlen=WARMUP_FRAMES)
         self._window: deque[tuple[int, int]] = deque(maxlen=WINDOW_FRAMES)
         self._lock = threading.Lock()
@@ -183,6 +185,11 @@ class Recorder:
         """The durations of `clock`."""
         return self._by_clock.get(self.clock) or Figures()
 
+    @property
+    def history(self) -> History:
+        """The latencies of `clock` over time, those of the warm-up included."""
+        return self._histories.get(self.clock) or History()
+
     def published(self, stamps: FrameStamps) -> None:
         """Record a published frame.
 
@@ -193,6 +200,10 @@ class Recorder:
             self.tally.published += 1
             self._last_capture = stamps.capture
             self._add_to_window(stamps)
+        history = self._histories.get(self._clock)
+        if history is None:
+            history = self._histories[self._clock] = History()
+        history.add(stamps.publish - stamps.capture, stamps.publish)
         if self.warmup.over:
             self._figures().add(stamps)
         else:

@@ -14,6 +14,7 @@ import msgspec
 from edge_runtime.artifacts import write_text_atomic
 from edge_runtime.copies import Copies
 from edge_runtime.device import Device
+from edge_runtime.history import LatencyHistory
 from edge_runtime.telemetry.summary import Telemetry
 from edge_runtime.timing import Distribution
 
@@ -267,7 +268,8 @@ class LatencyReport:
     run that was not."""
     telemetry: Telemetry = field(default_factory=Telemetry)
     memory_mb: Memory
-    ended: Ending
+    ended: Ending | Literal["running"]
+    """``running``: taken while the run went on, so the frames may not add up to the last one."""
     faults: tuple[Fault, ...] = ()
     """The first of them; `faults_total` counts all."""
     faults_total: int = 0
@@ -277,6 +279,7 @@ class LatencyReport:
     sinks: tuple[SinkBlock, ...] = ()
     instrumentation: Instrumentation = Instrumentation()
     copies: Copies = field(default_factory=Copies)
+    history: LatencyHistory | None = None
 
     def to_json(self) -> str:
         """The report as JSON text, ending with a newline."""
@@ -285,7 +288,16 @@ class LatencyReport:
     def write(self, path: Path) -> None:
         """Write the report so that the file is either the old one or the complete new one.
 
+        Args:
+            path: one that ends in ``.html`` is a page to look at, with the JSON in it.
+
         Raises:
             OptionError: the file cannot be written.
         """
-        write_text_atomic(path, self.to_json())
+        # Imported here: most runs write no page.
+        from edge_runtime.page.files import is_page, write_page
+
+        if is_page(path):
+            write_page(path, self)
+        else:
+            write_text_atomic(path, self.to_json())

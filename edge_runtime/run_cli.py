@@ -16,6 +16,7 @@ from edge_runtime.service.notify import is_managed
 from edge_runtime.service.places import STATUS_VARIABLE
 from edge_runtime.service.secrets import reveal
 from edge_runtime.supervision.options import SupervisionOptions
+from edge_runtime.web.options import DEFAULT_ADDRESS, TOKEN_OPTION, TOKEN_VARIABLE, parse_web
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,8 +81,8 @@ which it does not after a mistake (2). EX_TEMPFAIL of ``sysexits.h``."""
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     default=DEFAULTS.report,
-    metavar="F.json",
-    help="Write the latency report.",
+    metavar="F.json|F.html",
+    help="Write the latency report, as JSON or as a page to look at.",
 )
 @click.option(
     "--frames-log",
@@ -170,6 +171,27 @@ which it does not after a mistake (2). EX_TEMPFAIL of ``sysexits.h``."""
     help="Write once a second how the run is doing, for `hyperseg service health`.  "
     f"[env var: {STATUS_VARIABLE}]",
 )
+@click.option(
+    "--metrics",
+    default=DEFAULTS.metrics,
+    metavar="[ADDR:]PORT",
+    help="Serve /metrics for Prometheus, and /healthz; without ADDR to this machine only.",
+)
+@click.option(
+    "--web",
+    is_flag=False,
+    flag_value=DEFAULT_ADDRESS,
+    metavar="[ADDR:PORT]",
+    help="Serve a page with the live overlay and all figures, to this machine only unless ADDR "
+    f"says otherwise; without a value, put it last.  [default: {DEFAULT_ADDRESS}]",
+)
+@click.option(
+    TOKEN_OPTION,
+    envvar=TOKEN_VARIABLE,
+    metavar="TOKEN",
+    help="What the page asks its viewers for; needed for any ADDR but localhost. Better in the "
+    f"variable, which other users cannot see.  [env var: {TOKEN_VARIABLE}]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not as a table.")
 @click.option("--quiet", is_flag=True, default=DEFAULTS.quiet, help="No live line and no table.")
 @click.pass_context
@@ -195,6 +217,9 @@ def run(
     store: Path | None,
     watch_model: bool,
     status: Path | None,
+    metrics: str | None,
+    web: str | None,
+    web_token: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -219,6 +244,8 @@ def run(
         store=store,
         watch_model=watch_model,
         status=status,
+        metrics=metrics,
+        web=None if web is None else parse_web(web, reveal(web_token) if web_token else None),
         quiet=quiet,
         zero_copy=zero_copy,
         supervision=SupervisionOptions(

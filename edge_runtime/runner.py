@@ -140,7 +140,7 @@ def execute(
     try:
         with sampler if sensors else nullcontext(), options.outlets, source:
             loop = Loop(backend, source, manifest, options)
-            with attend([loop]), nullcontext() if quiet else _live_line(loop):
+            with attend([loop], sampler), nullcontext() if quiet else _live_line(loop):
                 loop.run()
     except HypersegError as error:
         if loop is None or loop.first_ns is None or loop.end is None:
@@ -150,7 +150,7 @@ def execute(
         loop.blame(error, loop.end.duration_s)
     assert loop.end is not None
     report = compose_report(
-        start, loop.end, loop, backend, manifest, options.outlets, sampler.summary()
+        start, loop.end, loop, backend, manifest, options.outlets, sampler.summary(loop.first_ns)
     )
     return Outcome(report, failure)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_runtime.backends.base import open_backend
+from edge_runtime.bench.tuned import open_tuned
 from edge_runtime.errors import BackendError, OptionError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def serve(
     """
     with ExitStack() as stack:
         if options.rebuild is None:
-            backend = open_backend(path, manifest, threads=options.threads)
+            backend = open_tuned(path, manifest, threads=options.threads, warn=say)
             yield Served(stack.enter_context(backend), manifest)
             return
         yield _serve_engine(path, manifest, options, say, machine, stack)
@@ -91,7 +92,7 @@ def _serve_engine(
             f"`{shlex.join(['hyperseg', 'build', *arguments])}`, or give --rebuild auto"
         )
     if served is None:
-        backend = open_backend(path, manifest, threads=options.threads)
+        backend = open_tuned(path, manifest, threads=options.threads, warn=say)
         served = Served(stack.enter_context(backend), manifest)
     if reason is None:
         return served

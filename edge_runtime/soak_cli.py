@@ -94,8 +94,8 @@ EXIT_FAILED = 3
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="F.json",
-    help="Write verdict, samples and latency report.",
+    metavar="F.json|F.html",
+    help="Write verdict, samples and latency report, as JSON or as a page to look at.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not as lines.")
 @click.option("--quiet", is_flag=True, default=RUN_DEFAULTS.quiet, help="No live line.")

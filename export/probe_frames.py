@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.errors import SourceError
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
 
 Triple = tuple[float, float, float]
 
-READ_TIMEOUT_S = 10.0
-"""How long one frame of a source may take."""
 NOISE_CELL = 16
 """Edge in pixels of a patch of one colour in the noise frames."""
 
@@ -82,20 +78,9 @@ def frames_for(
         return probe_frames(
             manifest.input_size, count, preprocess.mean, preprocess.std, bgr=bgr, seed=seed
         )
-    from edge_runtime.sources import open_source
-    from edge_runtime.video import SourceRequest
+    from edge_runtime.sources.take import take_frames
 
-    request = SourceRequest(manifest.input_size, preprocess.resize, preprocess.color, latest=False)
-    frames: list[NDArray[np.uint8]] = []
-    with open_source(source, request) as video:
-        while len(frames) < count and not video.ended:
-            frame = video.read(READ_TIMEOUT_S)
-            if frame is None:
-                break
-            frames.append(frame.image.copy())
-    if not frames:
-        raise SourceError(f"{source} gave no frame; give another one")
-    return frames
+    return take_frames(source, manifest, count)
 
 
 def _noise(size: tuple[int, int], seed: int, mean: Triple, std: Triple) -> NDArray[np.uint8]:

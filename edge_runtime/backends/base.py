@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from edge_runtime.artifacts import Manifest, TensorSpec
+    from edge_runtime.backends.settings import OrtSettings
 
 
 @dataclass
@@ -69,22 +70,29 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(path: Path, manifest: Manifest, *, threads: int | None = None) -> Backend:
+def open_backend(
+    path: Path,
+    manifest: Manifest,
+    *,
+    threads: int | None = None,
+    settings: OrtSettings | None = None,
+) -> Backend:
     """The backend for an artefact, chosen by its kind.
 
     Args:
         path: the model file.
         manifest: its manifest, already checked against the file.
         threads: CPU threads for one inference; None leaves it to the engine.
+        settings: of ONNX Runtime, see `edge_runtime.bench.tuned`; `threads` wins.
 
     Raises:
         BackendError: no backend runs this kind, or it refused the model.
         DependencyError: the engine's package is missing or broken.
     """
     if manifest.kind == "onnx":
-        from edge_runtime.backends.ort import OnnxRuntimeBackend
+        from edge_runtime.backends.ort import DEFAULTS, OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(path, manifest, threads=threads)
+        return OnnxRuntimeBackend(path, manifest, threads=threads, settings=settings or DEFAULTS)
     if manifest.kind == "engine":
         from edge_runtime.backends.tensorrt.engine import TensorRTBackend
 

@@ -8,12 +8,14 @@ All settings that decide on memory and threads stand in `session_options`.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_runtime.allocator import keep_freed_memory
+from edge_runtime.backends.settings import OrtSettings
 from edge_runtime.errors import BackendError, DependencyError, ManifestError
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ DTYPES = {
 }
 """ONNX Runtime's names of element types as numpy's."""
 
+DEFAULTS = OrtSettings()
 LOG_FATAL = 4
 """Severity below which ONNX Runtime keeps silent: what it logs as an error it also raises."""
 
@@ -49,6 +52,7 @@ class OnnxRuntimeBackend:
         path: the model file.
         manifest: what it must be.
         threads: CPU threads for one inference; None takes one per core.
+        settings: found by tuning; `threads` wins over theirs.
         clock: CLOCK_MONOTONIC nanoseconds.
 
     Raises:
@@ -65,10 +69,15 @@ class OnnxRuntimeBackend:
         manifest: Manifest,
         *,
         threads: int | None = None,
+        settings: OrtSettings = DEFAULTS,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         ort = _import()
-        self.name = f"onnxruntime {ort.__version__} (CPU)"
+        self.tuned = threads is None and settings != DEFAULTS
+        """Whether `settings` were found by tuning; then the name says them too."""
+        self.settings = settings if threads is None else OrtSettings(threads)
+        tuned = f"; tuned: {settings}" if self.tuned else ""
+        self.name = f"onnxruntime {ort.__version__} (CPU{tuned})"
         self.inputs = manifest.inputs
         self.outputs = manifest.outputs
         self.feeds: Mapping[str, NDArray[Any]] = {}
@@ -78,7 +87,9 @@ class OnnxRuntimeBackend:
         self._errors = _error_types()
         try:
             self._session = ort.InferenceSession(
-                str(path), session_options(ort, threads), providers=["CPUExecutionProvider"]
+                str(path),
+                session_options(ort, threads, settings),
+                providers=["CPUExecutionProvider"],
             )
         except self._errors as error:
             raise BackendError(
@@ -127,20 +138,50 @@ class OnnxRuntimeBackend:
         stamps.infer_end_ns = stamps.d2h_end_ns = self._clock()
 
 
-def session_options(ort: ModuleType, threads: int | None) -> Any:
+def session_options(ort: ModuleType, threads: int | None, settings: OrtSettings = DEFAULTS) -> Any:
     """Everything that decides on ONNX Runtime's threads, memory and logging.
 
     The CPU arena stays on: it grows during the first inference and is then reused; what it does not
     hold, outputs above all, the process keeps (`edge_runtime.allocator`). Threads do not spin
-    between operators: they would take the cores from the decoder and the sinks.
+    between inferences: they would take the cores from the decoder and the sinks.
+
+    Args:
+        ort: the module.
+        threads: for one inference; wins over `settings` as a whole, which were found together.
+        settings: found by tuning.
     """
     keep_freed_memory()
+    if threads is not None:
+        settings = OrtSettings(threads)
     options = ort.SessionOptions()
     options.log_severity_level = LOG_FATAL
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = settings.threads or 0
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    spins = settings.spinning == "within-run"
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
+    if spins:
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+    if settings.block_base is not None:
+        options.add_session_config_entry("session.dynamic_block_base", str(settings.block_base))
+    if settings.pinned and (cores := pinning(settings.threads or 0, usable_cores())):
+        options.add_session_config_entry("session.intra_op_thread_affinities", cores)
     return options
+
+
+def usable_cores() -> list[int]:
+    """Numbers of the cores that this process may use; empty where the system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+
+
+def pinning(threads: int, cores: Sequence[int]) -> str:
+    """Cores of all threads but the caller's as ONNX Runtime reads them, counted from 1.
+
+    Nothing where there are fewer cores than threads. The caller's thread, which also takes frames,
+    may go where it likes; the first core is left to it.
+    """
+    if not 2 <= threads <= len(cores):
+        return ""
+    return ";".join(str(core + 1) for core in cores[1:threads])
 
 
 def _import() -> ModuleType:

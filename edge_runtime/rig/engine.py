@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,6 +87,10 @@ class Engine:
         self.stamps = EngineStamps()
         """Of the latest inference."""
         self.changes: deque[Change] = deque(maxlen=CHANGES_KEPT)
+        self.change_counts: Counter[ModelEvent] = Counter()
+        """All of them."""
+        self.failures = 0
+        """Inferences that failed, those that an earlier network then served included."""
         self.network = Network(backend, manifest)
         """What infers now."""
         self._next: Network | None = None
@@ -127,9 +131,13 @@ class Engine:
         Raises:
             BackendError: the engine failed, and there is no earlier one to go back to.
         """
-        if self._before is None:
+        if self._before is not None:
+            return self._infer_on_trial(self._before)
+        try:
             return self.network.infer(self.stamps)
-        return self._infer_on_trial(self._before)
+        except BackendError:
+            self.failures += 1
+            raise
 
     def _lay(self, image: NDArray[np.uint8], copies: Copies) -> None:
         np.copyto(self.network.feed, image)
@@ -147,6 +155,7 @@ class Engine:
         try:
             mask = failed.infer(self.stamps)
         except BackendError as error:
+            self.failures += 1
             np.copyto(before.feed, failed.feed)
             self.network = before
             self._note("rolled-back", failed.key, str(error))
@@ -158,4 +167,5 @@ class Engine:
         return mask
 
     def _note(self, event: ModelEvent, model: str, reason: str | None = None) -> None:
+        self.change_counts[event] += 1
         self.changes.append(Change(time.monotonic_ns(), event, model, reason))

@@ -87,6 +87,10 @@ class Lane:
         """How things stood when the lane ended."""
         self.failure: HypersegError | None = None
         self.engine = engine
+        self.outlets = options.outlets
+        self.observers: list[Callable[[Result], None]] = []
+        """Called in the loop's thread with every result that was published, after it was and
+        outside all latencies. What they take counts as instrumentation."""
         self._lane = options
         self._clock = options.clock
         self._last: Result | None = None
@@ -192,6 +196,9 @@ class Lane:
             recorder.tally.dropped_sink += 1
         if options.log is not None:
             options.log(result)
+        if taken:
+            for observe in self.observers:
+                observe(result)
         recorder.cost_ns += self._clock() - start
 
     def _publish_without_mask(self, result: Result) -> None:

@@ -78,7 +78,9 @@ def assemble(
         resize=manifest.preprocess.resize,
         color=manifest.preprocess.color,
         latest=None if policy is None else not policy.lossless,
-        with_picture=options.with_picture or any(spec.wants_picture for spec in specs),
+        with_picture=options.with_picture
+        or options.web is not None
+        or any(spec.wants_picture for spec in specs),
         open_timeout_s=options.open_timeout_s,
         bridge=bridge,
     )

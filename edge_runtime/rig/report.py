@@ -96,7 +96,16 @@ class RigReport:
     def write(self, path: Path) -> None:
         """Write the report so that the file is either the old one or the complete new one.
 
+        Args:
+            path: one that ends in ``.html`` is a page to look at, with the JSON in it.
+
         Raises:
             OptionError: the file cannot be written.
         """
-        write_text_atomic(path, self.to_json())
+        # Imported here: most runs write no page.
+        from edge_runtime.page.files import is_page, write_page
+
+        if is_page(path):
+            write_page(path, self)
+        else:
+            write_text_atomic(path, self.to_json())

@@ -167,7 +167,8 @@ def execute_many(
     failure: HypersegError | None = None
     with sampler if terms.sensors else nullcontext(), crew:
         try:
-            with terms.attend(crew.lanes), nullcontext() if terms.quiet else _live_lines(rig):
+            live = nullcontext() if terms.quiet else _live_lines(rig)
+            with terms.attend(crew.lanes, sampler), live:
                 ended = rig.run()
         except HypersegError as error:
             failure = crew.failure = error
@@ -180,7 +181,8 @@ def execute_many(
         _raise_first(failures)
     if all(failures.values()):
         ended = "error"
-    account = RigAccount(start, ended, duration_s, rig, members, terms.matcher, sampler.summary())
+    telemetry = sampler.summary(rig.first_ns)
+    account = RigAccount(start, ended, duration_s, rig, members, terms.matcher, telemetry)
     return RigOutcome(compose_rig_report(account, backend, manifest), failure)
 
 

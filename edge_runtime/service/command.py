@@ -14,6 +14,7 @@ from edge_runtime.redact import redact
 from edge_runtime.rig.options import is_named
 from edge_runtime.service.secrets import names_of, without_secrets
 from edge_runtime.sinks.spec import parse_sink
+from edge_runtime.web.options import TOKEN_OPTION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,9 +50,10 @@ def parse_command(words: Sequence[str]) -> Command:
 
     if not words or words[0] != "run":
         raise OptionError("a service is made of a run: hyperseg service install NAME -- run MODEL")
-    for word in words:
-        if redact(word) != word and not names_of([word]):
-            _refuse_credentials(word)
+    for before, word in zip(("", *words), words, strict=False):
+        shown = f"{before}=***" if before == TOKEN_OPTION else redact(word)
+        if shown != word and not names_of([word]):
+            _refuse_credentials(shown)
     plain = [without_secrets(word) for word in words[1:]]
     try:
         given = run.make_context("hyperseg run", plain).params
@@ -73,9 +75,9 @@ def program() -> tuple[str, ...]:
     return (str(script),) if script.exists() else (sys.executable, "-m", "edge_runtime.cli")
 
 
-def _refuse_credentials(word: str) -> None:
+def _refuse_credentials(shown: str) -> None:
     raise OptionError(
-        f"{redact(word)}: a unit file can be read by all; write {{secret:NAME}} in place of the "
+        f"{shown}: a unit file can be read by all; write {{secret:NAME}} in place of the "
         "password and give --secret NAME=FILE"
     )
 

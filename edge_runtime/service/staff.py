@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
     from edge_runtime.artifacts import Manifest
     from edge_runtime.options import RunOptions
+    from edge_runtime.prometheus.metrics import RunMetrics
     from edge_runtime.rig.lane import Lane
     from edge_runtime.stop import Stop
+    from edge_runtime.telemetry.sampler import Sampler
+    from edge_runtime.web.server import WebPage
 
-    Attend: TypeAlias = Callable[[Sequence[Lane]], AbstractContextManager[object]]
+    Attend: TypeAlias = Callable[[Sequence[Lane], Sampler], AbstractContextManager[object]]
 
 
-def alone(lanes: Sequence[Lane]) -> AbstractContextManager[object]:
+def alone(lanes: Sequence[Lane], sampler: Sampler) -> AbstractContextManager[object]:
     """Nothing goes on beside the loop."""
     return nullcontext()
 
@@ -37,7 +40,8 @@ class Staff(ExitStack):
         say: takes lines in words, also from another thread.
 
     Raises:
-        HypersegError: the model cannot be opened; see `edge_runtime.serving.serve`.
+        HypersegError: the model cannot be opened, see `edge_runtime.serving.serve`, or nothing
+            can be served at the address for metrics or for the page.
     """
 
     def __init__(
@@ -50,14 +54,52 @@ class Staff(ExitStack):
     ) -> None:
         super().__init__()
         self._warden = Warden(stop, options.status, Notifier.from_environment())
-        self._reloader = self.enter_context(
-            Reloader(path, manifest, options, say, self._warden.reloading)
-        )
+        with ExitStack() as opening:
+            self._metrics = _serve_metrics(options, say, opening)
+            self._page = _serve_page(options, say, opening, self._metrics)
+            self._reloader = opening.enter_context(
+                Reloader(path, manifest, options, say, self._warden.reloading)
+            )
+            self.enter_context(opening.pop_all())
         self.served = self._reloader.served
         """The model that the run begins with."""
 
     @contextmanager
-    def attend(self, lanes: Sequence[Lane]) -> Iterator[None]:
+    def attend(self, lanes: Sequence[Lane], sampler: Sampler) -> Iterator[None]:
         """Watch and tell while the lanes, which share one engine, take frames."""
-        with self._warden.attend(lanes), self._reloader.attend(lanes):
+        with ExitStack() as stack:
+            if self._metrics is not None:
+                stack.enter_context(self._metrics.attend(lanes, sampler))
+            if self._page is not None:
+                stack.enter_context(self._page.attend(lanes, sampler))
+            stack.enter_context(self._warden.attend(lanes))
+            stack.enter_context(self._reloader.attend(lanes))
             yield
+
+
+def _serve_metrics(
+    options: RunOptions, say: Callable[[str], None], stack: ExitStack
+) -> RunMetrics | None:
+    if options.metrics is None:
+        return None
+    # Imported here: the client of Prometheus is an extra.
+    from edge_runtime.prometheus.address import parse_listen
+    from edge_runtime.prometheus.metrics import RunMetrics
+    from edge_runtime.prometheus.server import MetricsServer
+
+    metrics = RunMetrics()
+    server = stack.enter_context(MetricsServer(parse_listen(options.metrics), metrics))
+    say(f"metrics at {server.url}")
+    return metrics
+
+
+def _serve_page(
+    options: RunOptions, say: Callable[[str], None], stack: ExitStack, metrics: RunMetrics | None
+) -> WebPage | None:
+    if options.web is None:
+        return None
+    # Imported here: the web framework is an extra.
+    from edge_runtime.web.server import WebPage
+
+    routes = {} if metrics is None else {"/metrics": metrics.exposition}
+    return stack.enter_context(WebPage(options.web, say, routes))

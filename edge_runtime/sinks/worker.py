@@ -139,6 +139,11 @@ class SinkWorker:
         self._raise_failure()
 
     @property
+    def pending(self) -> int:
+        """Results handed over and not done with yet, `SLOTS` at most."""
+        return SLOTS - self._free.qsize()
+
+    @property
     def has_room(self) -> bool:
         """Whether `offer` would return at once and drop nothing, or raise."""
         return self._error is not None or not self._free.empty()

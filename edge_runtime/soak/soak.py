@@ -60,7 +60,9 @@ class Ran:
     def ended(self) -> SoakEnding:
         """Why."""
         report = self.one or self.many
-        return "error" if report is None else report.ended
+        if report is None or report.ended == "running":  # as no report of a run that is over says
+            return "error"
+        return report.ended
 
 
 def soak(

@@ -75,9 +75,11 @@ class SignalRecord:
         self._count = 0
         self._total_ns = 0
         self._longest_ns = 0
-        self._reconnects = 0
         self._failed_attempts = 0
-        self._causes: Counter[str] = Counter()
+        self.causes: Counter[str] = Counter()
+        """Outages by `Cause`."""
+        self.reconnects: Counter[str] = Counter()
+        """Those of them that ended when the source was opened again."""
         self._irregular: Counter[str] = Counter()
         self._irregular_at_ns: dict[str, int] = {}
 
@@ -86,7 +88,7 @@ class SignalRecord:
         fault = Fault(t_s=self._t_s(now_ns), kind=cause, reason=reason)
         self.faults.append(fault)
         self._count += 1
-        self._causes[cause] += 1
+        self.causes[cause] += 1
         self.outage = Outage(cause, reason, since_ns, fault)
         return self.outage
 
@@ -112,7 +114,8 @@ class SignalRecord:
         self.outage.fault.recovered_after_s = duration_ns * 1e-9
         self._total_ns += duration_ns
         self._longest_ns = max(self._longest_ns, duration_ns)
-        self._reconnects += self.outage.reconnected
+        if self.outage.reconnected:
+            self.reconnects[self.outage.cause] += 1
         self._up_since_ns = now_ns
         self.outage = None
 
@@ -141,9 +144,9 @@ class SignalRecord:
             count=self._count,
             total_s=(self._total_ns + lasting_ns) * 1e-9,
             longest_s=max(self._longest_ns, lasting_ns) * 1e-9,
-            reconnects=self._reconnects,
+            reconnects=self.reconnects.total(),
             failed_attempts=self._failed_attempts,
-            causes=dict(sorted(self._causes.items())),
+            causes=dict(sorted(self.causes.items())),
             irregular=dict(sorted(self._irregular.items())),
         )
 

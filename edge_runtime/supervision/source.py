@@ -77,6 +77,8 @@ class SupervisedSource:
         self._rate = RateWatch()
         self._past = SourceCounters()
         """Frames of earlier openings."""
+        self._handover = threading.Lock()
+        """Held while one opening becomes a past one: who counts meanwhile would count it twice."""
         self._base = 0
         """Index of this opening's first frame."""
         self._taken = 0
@@ -99,8 +101,9 @@ class SupervisedSource:
 
     @property
     def counters(self) -> SourceCounters:
-        """Frames by fate, over all openings."""
-        counters = _sum(self._past, self._source.counters)
+        """Frames by fate, over all openings; may be asked from another thread."""
+        with self._handover:
+            counters = _sum(self._past, self._source.counters)
         counters.damaged += self._inspector.damaged
         counters.repeated += self._inspector.repeated
         return counters
@@ -268,11 +271,13 @@ class SupervisedSource:
         """Go on with the new opening."""
         old = self._source.counters
         under_way = old.captured - old.dropped_queue - self._taken
-        self._past = _sum(self._past, old)
-        self._past.outage += under_way
+        past = _sum(self._past, old)
+        past.outage += under_way
+        with self._handover:
+            self._past, self._source = past, source
         self._base += old.captured
         self._taken = 1
-        self._source, self._job, self._thread = source, None, None
+        self._job = self._thread = None
         self._opened_ns = frame.dequeue_ns
         self._inspector.reopened()
         self.record.reopened()

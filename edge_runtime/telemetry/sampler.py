@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.telemetry.history import ReadingsLog
 from edge_runtime.telemetry.host import open_host
 from edge_runtime.telemetry.nvml import open_nvml
 from edge_runtime.telemetry.readings import SINGLE, Readings
@@ -77,7 +78,10 @@ class Sampler:
         self._events_first: dict[str, int] = {}
         self._events: Counter[str] = Counter()
         self._throttling: frozenset[str] = frozenset()
+        self.latest = Readings()
+        """As last read; replaced, not changed, so that another thread may look."""
         self._tells_throttling = False
+        self._log = ReadingsLog()
         self._samples = 0
         self._cost_s = 0.0
         self._over = threading.Event()
@@ -113,6 +117,9 @@ class Sampler:
         for sensors in self._sensors:
             readings.fill(sensors.read())
         self._note(readings)
+        self.latest = readings
+        counts = self.throttle_counts
+        self._log.add(readings, None if counts is None else sum(counts.values()), begin)
         self._samples += 1
         self._cost_s += time.monotonic() - begin
 
@@ -145,11 +152,22 @@ class Sampler:
             self._events[name] += name not in self._throttling
         self._throttling = now
 
+    @property
+    def throttle_counts(self) -> dict[str, int] | None:
+        """How often each kind of throttling occurred so far; None where nothing would tell."""
+        if not self._tells_throttling:
+            return None
+        return {name: count for name, count in sorted(self._events.items()) if count > 0}
+
     def _group(self, group: str) -> dict[str, Range]:
         return {name: t.range() for (g, name), t in sorted(self._tracks.items()) if g == group}
 
-    def summary(self) -> Telemetry:
-        """What was seen; complete after the exit."""
+    def summary(self, first_ns: int | None = None) -> Telemetry:
+        """What was seen; complete after the exit.
+
+        Args:
+            first_ns: CLOCK_MONOTONIC of the first frame, from which times count.
+        """
         single = self._group("single")
         return Telemetry(
             sensors=tuple(sensors.name for sensors in self._sensors),
@@ -162,7 +180,6 @@ class Sampler:
             clocks_mhz=self._group("clock"),
             cpu_percent=single.get("cpu_percent"),
             gpu_memory_mb=single.get("gpu_memory_mb"),
-            throttle_events={name: n for name, n in sorted(self._events.items()) if n > 0}
-            if self._tells_throttling
-            else None,
+            throttle_events=self.throttle_counts,
+            history=self._log.summary(None if first_ns is None else first_ns * 1e-9),
         )

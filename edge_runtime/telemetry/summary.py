@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edge_runtime.telemetry.history import TelemetryHistory
+
 
 @dataclass(frozen=True)
 class Range:
@@ -35,3 +37,4 @@ class Telemetry:
     gpu_memory_mb: Range | None = None
     throttle_events: dict[str, int] | None = None
     """How often each kind of throttling occurred during the run; null where nothing would tell."""
+    history: TelemetryHistory | None = None

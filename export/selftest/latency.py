@@ -8,7 +8,6 @@ population deviation.
 
 from __future__ import annotations
 
-import statistics
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,30 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.backends.base import EngineStamps
+from edge_runtime.bench.figures import UNSTABLE, Summary, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from edge_runtime.artifacts import Manifest
     from edge_runtime.backends.base import Backend
 
 WARMUP_S, DURATION_S, MIN_QUERIES = 0.2, 3.0, 10
-PERCENTILES = (90, 95, 99)
-UNSTABLE = 0.025
-"""Coefficient of variation above which trtexec 10.16 and 11 warn; 10.3 warns above 0.01."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Of one metric, milliseconds; sorted on its own, as trtexec does."""
-
-    min: float
-    max: float
-    mean: float
-    median: float
-    percentiles: dict[str, float]
-    variation: float
-    """Coefficient of variation."""
 
 
 @dataclass(frozen=True)
@@ -124,27 +108,3 @@ def _described(
         throughput_qps=len(rows) / wall_s, latency_ms=total, h2d_ms=h2d, compute_ms=compute,
         d2h_ms=d2h, cuda_graph=getattr(backend, "graph_note", None), warnings=tuple(warnings),
     )  # fmt: skip
-
-
-def summarise(values_ms: Sequence[float]) -> Summary:
-    """The figures of one metric; there is at least one value."""
-    ordered = sorted(values_ms)
-    mean = statistics.fmean(ordered)
-    return Summary(
-        min=ordered[0],
-        max=ordered[-1],
-        mean=mean,
-        median=statistics.median(ordered),
-        percentiles={f"p{p}": trtexec_percentile(ordered, p) for p in PERCENTILES},
-        variation=statistics.pstdev(ordered) / mean if mean else 0.0,
-    )
-
-
-def trtexec_percentile(ordered: Sequence[float], percentile: float) -> float:
-    """The element that trtexec calls the percentile of sorted values.
-
-    In single precision as there: it decides which element a product close to a whole number takes.
-    """
-    count = len(ordered)
-    above = (np.float32(1) - np.float32(percentile) / np.float32(100)) * np.float32(count)
-    return ordered[max(count - 1 - int(above), 0)]

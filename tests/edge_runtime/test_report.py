@@ -56,6 +56,7 @@ ADDED = {
         "throttled",
         "copies",
         "model_changes",
+        "history",
     },
     "frames.dropped": {"damaged", "repeated", "outage"},
     "faults.0": {"reason"},

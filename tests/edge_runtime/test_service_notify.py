@@ -139,7 +139,13 @@ def test_an_engine_that_hangs_stops_the_watchdog_and_nothing_else_does(manager):
     options = LoopOptions(policy=EVERY, clock=clock, stop=stop)
     with HangingBackend(clock, infer_ms=1.0) as backend:
         source = ScriptedSource(clock, count=60, live=False)
-        execute(backend, source, backend.manifest, options, attend=warden.attend)
+        execute(
+            backend,
+            source,
+            backend.manifest,
+            options,
+            attend=lambda lanes, sampler: warden.attend(lanes),
+        )
 
     manager.wait_for("STOPPING=1")
     pings = manager.times("WATCHDOG=1")

@@ -17,11 +17,19 @@ import click
     help="JSON of `hyperseg eval`, for the card's table; may be given more than once.",
 )  # fmt: skip
 def report(subject: Path, run: Path | None, reports: tuple[Path, ...]) -> None:
-    """Draw the curve of a run, or write the card of a model.
+    """Draw the curve of a training, write the card of a model, or make a page of a report.
 
     Of a run's folder the curve goes into curve.png and the card beside its checkpoint. Of a
-    checkpoint or exported model the card is written beside it as FILE.md.
+    checkpoint or exported model the card is written beside it as FILE.md. Of the JSON that
+    `hyperseg run` and `hyperseg soak` write, a page is written beside it as FILE.html.
     """
+    if subject.suffix == ".json":
+        from edge_runtime.page.files import read_report, write_page
+
+        page = subject.with_suffix(".html")
+        write_page(page, read_report(subject))
+        click.echo(f"wrote {page}")
+        return
     from training.reports.card import CHECKPOINT, write_card
 
     if subject.is_dir():

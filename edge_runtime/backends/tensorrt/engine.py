@@ -136,7 +136,7 @@ class TensorRTBackend:
         memory.record(events["h2d"], stream)
         before = self._clock()
         self._launch()
-        self.times.enqueue.add_ns(self._clock() - before)
+        self.times.launched(self._clock() - before)
         memory.record(events["infer"], stream)
         for buffer, device in self._downloads:
             memory.copy_to_host(buffer, device, stream)

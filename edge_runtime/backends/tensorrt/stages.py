@@ -45,6 +45,13 @@ class DeviceTimes:
     enqueue: Series = field(default_factory=Series)
     """CPU time of launching; overlaps the others."""
     latest: DeviceDurations | None = None
+    launch_ns: int = 0
+    """What launching the newest frame cost; `latest` is of the one before it."""
+
+    def launched(self, cost_ns: int) -> None:
+        """Count a launch."""
+        self.launch_ns = cost_ns
+        self.enqueue.add_ns(cost_ns)
 
     def add(self, durations: DeviceDurations) -> None:
         """Count one frame."""

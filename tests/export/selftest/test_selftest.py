@@ -11,13 +11,14 @@ import torch
 
 from edge_runtime.artifacts import read_manifest
 from edge_runtime.backends.base import open_backend
+from edge_runtime.bench.figures import summarise, trtexec_percentile
 from edge_runtime.cli import main
 from edge_runtime.engines.gpu import query_gpu
 from edge_runtime.errors import OptionError
 from export.importing.importer import import_model
 from export.importing.options import IMAGENET, ImportOptions
 from export.selftest.account import Entry, Selftest, SelftestOptions
-from export.selftest.latency import measure, summarise, trtexec_percentile
+from export.selftest.latency import measure
 from export.selftest.selftest import installed_runtime
 from export.selftest.telemetry import reading
 from tests.export.importing.networks import Strided, write

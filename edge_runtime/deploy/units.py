@@ -1,0 +1,138 @@
+"""The systemd service that runs the current release."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge_runtime.artifacts import write_text_atomic
+from edge_runtime.deploy.index import MODEL
+from edge_runtime.errors import DeployError, OptionError
+from edge_runtime.service.command import parse_command
+from edge_runtime.service.places import Manager, unit_name, unit_path
+from edge_runtime.service.unit import UnitOptions, make_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOTE = "service.json"
+SYSTEMD = Path("/run/systemd/system")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A run of the current release, kept by systemd."""
+
+    name: str
+    manager: Manager
+    arguments: tuple[str, ...]
+    """What follows the model in ``hyperseg run MODEL ...``."""
+    secrets: dict[str, Path] = field(default_factory=dict)
+    """Files on the device, by the name that ``{secret:NAME}`` uses."""
+
+
+def check_service(service: Service, home: Path) -> None:
+    """Refuse before anything is touched what could not work afterwards.
+
+    Raises:
+        OptionError: no systemd here, a name that is none, or arguments of no run.
+    """
+    if not SYSTEMD.is_dir():
+        raise OptionError("--service needs systemd, which does not run this device")
+    _unit_text(service, home / "current" / MODEL)
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse arguments of no run, and credentials, before they are sent anywhere.
+
+    Raises:
+        OptionError: they are such.
+    """
+    parse_command(("run", MODEL, *arguments))
+
+
+def parse_secrets(texts: Sequence[str]) -> dict[str, Path]:
+    """Read ``NAME=FILE`` texts.
+
+    Raises:
+        OptionError: a text is none.
+    """
+    found = {}
+    for text in texts:
+        name, _, file = text.partition("=")
+        if not name or not file.startswith("/"):
+            raise OptionError(f"secret {text!r}: expected NAME=/absolute/file/on/the/device")
+        found[name] = Path(file)
+    return found
+
+
+def write_unit(service: Service, home: Path, model: Path) -> None:
+    """Write the unit file, and a note by which the next release and a rollback find it.
+
+    Args:
+        service: to be written.
+        home: folder of the releases.
+        model: that it runs, by way of the link ``current``.
+
+    Raises:
+        OptionError: the unit cannot be written.
+    """
+    place = unit_path(service.name, service.manager)
+    if service.manager == "user":
+        place.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(place, _unit_text(service, model))
+    write_text_atomic(home / NOTE, msgspec.json.encode(service, enc_hook=str).decode() + "\n")
+
+
+def read_service(home: Path) -> Service | None:
+    """The service of an earlier release; None without one."""
+    try:
+        return msgspec.json.decode((home / NOTE).read_bytes(), type=Service, dec_hook=_decode)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def forget_service(home: Path) -> None:
+    """Let later releases know of no service; its unit file stays, for whoever looks why."""
+    (home / NOTE).unlink(missing_ok=True)
+
+
+def start(service: Service) -> str:
+    """Start the service, or start it again; its unit is ready with its first mask.
+
+    Returns:
+        The unit's name.
+
+    Raises:
+        DeployError: it does not become ready.
+    """
+    unit = unit_name(service.name)
+    tool = shutil.which("systemctl")
+    if tool is None:
+        raise DeployError("systemctl is missing; the service was not started")
+    control = [tool, *(["--user"] if service.manager == "user" else [])]
+    for command in (["daemon-reload"], ["enable", unit], ["restart", unit]):
+        done = subprocess.run([*control, *command], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            flag = "--user " if service.manager == "user" else ""
+            raise DeployError(
+                f"{unit} did not start ({lines[0]}); see: journalctl {flag}-u {unit} -n 50"
+            )
+    return unit
+
+
+def _decode(kind: type, value: object) -> object:
+    assert kind is Path, f"a note of a service with {kind}"
+    return Path(str(value))
+
+
+def _unit_text(service: Service, model: Path) -> str:
+    command = parse_command(("run", str(model), *service.arguments))
+    options = UnitOptions(service.manager, secrets=service.secrets)
+    return make_unit(service.name, command, options)

@@ -1,0 +1,368 @@
+"""Releases on a device: switched at once, proven before, kept for a way back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.cli import main
+from edge_runtime.deploy import units
+from edge_runtime.deploy.bundle import Contents, make, write_parts, write_tar
+from edge_runtime.deploy.device import (
+    InstallOptions,
+    build_command,
+    install,
+    receive,
+    rollback,
+    trusted_file,
+)
+from edge_runtime.deploy.forms import PARTS
+from edge_runtime.deploy.index import GOLDEN, INDEX, MODEL, Index, encode_index, make_entry
+from edge_runtime.deploy.releases import Releases
+from edge_runtime.deploy.units import Service
+from edge_runtime.errors import ArtifactError, DeployError, OptionError
+from edge_runtime.zoo import resolve_model
+from tests.edge_runtime.deploy.bundles import bundle_of
+from tests.edge_runtime.deploy.sshd import make_key
+
+
+@pytest.fixture
+def tar_of(make_model, tmp_path):
+    """A bundle with a model of these bytes, as a tar file."""
+
+    def write(content, key=None):
+        made = bundle_of(make_model(content=content), key)
+        target = tmp_path / f"{made.signed.key}.tar"
+        write_tar(made, target)
+        return target
+
+    return write
+
+
+@pytest.fixture
+def releases(tmp_path):
+    found = Releases(tmp_path / "device")
+    found.prepare()
+    return found
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A bundle of a shipped model, which infers, as a tar file."""
+    folder = tmp_path_factory.mktemp("real")
+    made = make(Contents(resolve_model("street-edge-n")), folder)
+    write_tar(made, folder / "real.tar")
+    return made, folder / "real.tar"
+
+
+def tree(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def add(releases, tar):
+    key = releases.add(tar, []).key
+    releases.switch(key)
+    return key
+
+
+def test_there_and_back_again(releases, tar_of):
+    first, second = add(releases, tar_of(b"1")), add(releases, tar_of(b"2"))
+    assert (releases.current, releases.previous) == (second, first)
+    assert (releases.current_link / MODEL).read_bytes() == b"2"
+
+    assert releases.rollback() == (second, first)
+
+    assert (releases.current_link / MODEL).read_bytes() == b"1"
+    # and forth: the one that was left is the one before now
+    assert releases.rollback() == (first, second)
+
+
+def test_without_a_release_before_there_is_no_way_back(releases, tar_of):
+    with pytest.raises(DeployError, match="no release before"):
+        releases.rollback()
+    key = add(releases, tar_of(b"1"))
+    add(releases, tar_of(b"1"))  # the same once more is no step
+    with pytest.raises(DeployError, match="no release before"):
+        releases.rollback()
+    assert releases.current == key
+
+
+def test_old_releases_go_and_the_way_back_stays(releases, tar_of):
+    keys = [add(releases, tar_of(bytes([number]))) for number in range(1, 7)]
+    releases.rollback()  # so that the current one is not the newest
+    releases.prune()
+    left = {path.name for path in (releases.home / "releases").iterdir()}
+    assert len(left) == 3
+    assert {keys[4], keys[5]} <= left
+    assert (releases.current, releases.previous) == (keys[4], keys[5])
+
+
+def test_a_reader_of_the_link_sees_one_release_or_the_other(releases, tar_of):
+    # given a link that is switched as fast as it goes
+    keys = [add(releases, tar_of(content)) for content in (b"old", b"new")]
+    over = threading.Event()
+
+    def switch():
+        while not over.is_set():
+            for key in keys:
+                releases.switch(key)
+
+    thread = threading.Thread(target=switch)
+    thread.start()
+    # when it is followed again and again
+    try:
+        seen = {(releases.current_link / MODEL).read_bytes() for _ in range(2000)}
+    finally:
+        over.set()
+        thread.join()
+    # then it was never absent
+    assert seen <= {b"old", b"new"}
+
+
+def test_a_refused_bundle_leaves_nothing_and_what_runs_goes_on(releases, tar_of):
+    key = add(releases, tar_of(b"good"))
+    before = tree(releases.home)
+    tar = tar_of(b"evil")
+    tar.write_bytes(tar.read_bytes()[:-2000])
+    with pytest.raises(ArtifactError):
+        install(tar, InstallOptions(releases.home, consume=True), lambda line: None)
+    assert tree(releases.home) == before
+    assert releases.current == key
+    assert not tar.exists()
+
+
+def test_keys_that_are_trusted_here_are_demanded_without_being_asked_for(
+    tmp_path, tar_of, monkeypatch
+):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    key = make_key(tmp_path / "key")
+    trusted_file().parent.mkdir(parents=True)
+    shutil.copy(key.with_suffix(".pub"), trusted_file())
+    options = InstallOptions(tmp_path / "device", engine=False)
+
+    with pytest.raises(ArtifactError, match="not signed"):
+        install(tar_of(b"1"), options, lambda line: None)
+
+    assert tree(tmp_path / "device") == ["notes", "releases"]
+    # and a file that was emptied by mistake does not open the door
+    trusted_file().write_text("")
+    with pytest.raises(OptionError, match="holds no key"):
+        install(tar_of(b"1", key), options, lambda line: None)
+
+
+def test_a_release_is_proven_before_it_is_used(real, tmp_path, capsys):
+    _, tar = real
+    home = tmp_path / "device"
+
+    assert main(["bundle", "install", str(tar), "--into", str(home), "--json"]) == 0
+
+    report = json.loads(capsys.readouterr().out)
+    assert report["proof"]["agreement"] > 0.999
+    assert report["engine"].startswith(("ONNX Runtime on the CPU: ", "TensorRT engine"))
+    assert (home / "current" / MODEL).is_file()
+    assert main(["bundle", "rollback", "--into", str(home)]) == 2
+    assert capsys.readouterr().err.startswith("hyperseg: error: ")
+
+
+def test_a_model_that_sees_something_else_here_is_not_used(real, tmp_path):
+    # given a bundle whose golden mask is another model's
+    import cv2
+    import numpy as np
+
+    made, _ = real
+    other = tmp_path / GOLDEN
+    cv2.imwrite(str(other), np.zeros((384, 512), np.uint8))
+    files = {**made.files, GOLDEN: other}
+    index = Index("x", "0", tuple(make_entry(path, name) for name, path in files.items()))
+    raw = encode_index(index)
+    wrong = replace(made, signed=replace(made.signed, raw=raw, index=index), files=files)
+    write_tar(wrong, tmp_path / "wrong.tar")
+    # when
+    options = InstallOptions(tmp_path / "device", engine=False)
+    with pytest.raises(DeployError, match=r"agrees with its sender on 0\.\d+"):
+        install(tmp_path / "wrong.tar", options, lambda line: None)
+    # then
+    assert tree(tmp_path / "device") == ["notes", "releases"]
+
+
+def test_parts_that_arrived_are_told_and_those_of_other_bundles_go(tmp_path, make_model):
+    made = bundle_of(make_model(content=b"1"))
+    home = tmp_path / "device"
+    first = Path(receive(home, "0" * 16).incoming)
+    receipt = receive(home, made.signed.key)
+    incoming = Path(receipt.incoming)
+    assert not first.exists()
+    assert receipt.have == []
+    # when some have arrived, one of them only in part
+    (incoming / PARTS).rmdir()
+    write_parts(made, incoming)
+    present = sorted(path.name for path in (incoming / PARTS).iterdir())
+    (incoming / PARTS / present[0]).rename(incoming / PARTS / f".{present[0]}.Xy12Zw")
+    # then
+    assert receive(home, made.signed.key).have == present[1:]
+    (incoming / INDEX).unlink()
+    with pytest.raises(ArtifactError, match="not complete"):
+        install(incoming, InstallOptions(home), lambda line: None)
+
+
+@pytest.mark.parametrize("key", ["../../etc", "", "ABCDEF0123456789", "0" * 17])
+def test_a_key_that_is_none_names_no_folder(key, tmp_path):
+    with pytest.raises(OptionError, match="no key"):
+        receive(tmp_path, key)
+
+
+def test_an_engine_is_built_from_the_calibration_table_that_came_along(releases, tar_of):
+    key = add(releases, tar_of(b"1"))
+    folder = releases.home / "releases" / key
+    words = build_command(folder)
+    assert words[:2] == ["build", str(folder / MODEL)]
+    assert words[-4:-1] == ["--typing", "weak", "--calibration-cache"]
+    (folder / "calibration.cache").unlink()
+    assert build_command(folder)[-2:] == ["--precision", "fp16"]
+
+
+@pytest.fixture
+def systemd(tmp_path, monkeypatch):
+    """A systemctl that takes notes, and fails while the file ``broken`` exists."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    log = tmp_path / "systemctl.log"
+    script = tools / "systemctl"
+    script.write_text(
+        f'#!/bin/sh\necho "$@" >>{log}\n'
+        'case "$*" in *restart*) ;; *) exit 0 ;; esac\n'
+        f"if [ -e {tmp_path}/broken ]; then echo dead >&2; exit 1; fi\n"
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(units, "SYSTEMD", tmp_path)
+    return log
+
+
+def test_a_service_runs_the_current_release_and_goes_back_with_it(real, systemd, tmp_path):
+    _, tar = real
+    home = tmp_path / "device"
+    secret = tmp_path / "secret"
+    secret.write_text("geheim")
+    secret.chmod(0o600)
+    arguments = ("rtsp://viewer:{secret:CAM}@10.0.0.2/main", "--watch-model")
+    service = Service("front", "user", arguments, {"CAM": secret})
+    options = InstallOptions(home, engine=False, service=service)
+
+    # one that does not even start the first time is forgotten again
+    (tmp_path / "broken").touch()
+    with pytest.raises(DeployError, match="did not start"):
+        install(tar, options, lambda line: None)
+    assert tree(home) == ["notes", "releases"]
+    (tmp_path / "broken").unlink()
+
+    report = install(tar, options, lambda line: None)
+
+    assert report.service == "hyperseg-front"
+    unit = (tmp_path / ".config/systemd/user/hyperseg-front.service").read_text()
+    assert f"run {home}/current/model.onnx rtsp://viewer:" in unit
+    assert f"LoadCredential=CAM:{secret}" in unit
+    assert "--user restart hyperseg-front" in systemd.read_text()
+    # when a later release does not start
+    first = Releases(home).current
+    other = replace(options, service=Service("front", "user", ("test:", "--threads", "1")))
+    (tmp_path / "broken").touch()
+    changed = make_bundle_with_notes(tmp_path)
+    with pytest.raises(DeployError, match=r"hyperseg-front did not start \(dead\)"):
+        install(changed, other, lambda line: None)
+    # then all is as it was, the unit included
+    assert Releases(home).current == first
+    assert tree(home / "releases") == tree_of_one(home, first)
+    unit = (tmp_path / ".config/systemd/user/hyperseg-front.service").read_text()
+    assert "--watch-model" in unit
+    # and when one does start, the way back restarts it too
+    (tmp_path / "broken").unlink()
+    install(changed, InstallOptions(home, engine=False), lambda line: None)
+    systemd.unlink()
+    rollback(home)
+    assert Releases(home).current == first
+    assert "--user restart hyperseg-front" in systemd.read_text()
+
+
+def test_a_selftest_that_does_not_pass_leaves_the_device_as_it_is(real, tmp_path, monkeypatch):
+    # given a program that answers as `hyperseg selftest` does
+    script = tmp_path / "hyperseg"
+    script.write_text(
+        f'#!/bin/sh\nif [ -e {tmp_path}/broken ]; then echo "failed parity" >&2; exit 3; fi\n'
+        'echo "{\\"step\\": \\"$1\\"}" >"$4"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr("edge_runtime.deploy.device.program", lambda: (str(script),))
+    options = InstallOptions(tmp_path / "device", engine=False, selftest=True)
+    (tmp_path / "broken").touch()
+    with pytest.raises(DeployError, match="does not pass here: failed parity"):
+        install(real[1], options, lambda line: None)
+    assert tree(tmp_path / "device") == ["notes", "releases"]
+    (tmp_path / "broken").unlink()
+    assert install(real[1], options, lambda line: None).selftest == {"step": "selftest"}
+
+
+@pytest.mark.parametrize("kind", ["symlink", "pipe", "other", "longer", "missing"])
+def test_parts_that_are_not_what_their_names_say(kind, releases, make_model, tmp_path):
+    made = bundle_of(make_model(content=b"model" * 100))
+    incoming = Path(receive(releases.home, made.signed.key).incoming)
+    (incoming / PARTS).rmdir()
+    write_parts(made, incoming)
+    part = incoming / PARTS / made.signed.index.files[0].parts[0]
+    content = part.read_bytes()
+    part.unlink()
+    if kind == "symlink":
+        (tmp_path / "elsewhere").write_bytes(content)
+        part.symlink_to(tmp_path / "elsewhere")
+    elif kind == "pipe":
+        os.mkfifo(part)
+    elif kind != "missing":
+        part.write_bytes(content + b"x" if kind == "longer" else content[::-1])
+    with pytest.raises(ArtifactError):
+        install(incoming, InstallOptions(releases.home, consume=True), lambda line: None)
+    assert tree(releases.home) == ["incoming", "notes", "releases"]
+
+
+def make_bundle_with_notes(folder):
+    """The shipped model with another manifest: another bundle."""
+    source = resolve_model("street-edge-n")
+    copy = folder / "copy" / source.name
+    copy.parent.mkdir()
+    shutil.copy(source, copy)
+    text = source.with_name(source.name + ".json").read_text()
+    given = json.loads(text)
+    given["notes"] = "changed"
+    copy.with_name(copy.name + ".json").write_text(json.dumps(given))
+    aside = folder / "aside"
+    aside.mkdir()
+    write_tar(make(Contents(copy), aside), folder / "changed.tar")
+    return folder / "changed.tar"
+
+
+def tree_of_one(home, key):
+    files = tree(home / "releases" / key)
+    return sorted([key, *(f"{key}/{name}" for name in files)])
+
+
+def test_a_service_is_refused_before_anything_happens_where_there_is_no_systemd(
+    tar_of, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(units, "SYSTEMD", tmp_path / "none")
+    options = InstallOptions(tmp_path / "device", service=Service("x", "user", ()))
+    with pytest.raises(OptionError, match="needs systemd"):
+        install(tar_of(b"1"), options, lambda line: None)
+    assert not (tmp_path / "device").exists()
+    # and arguments that are no run's, where there is
+    monkeypatch.setattr(units, "SYSTEMD", tmp_path)
+    service = Service("x", "user", ("test:", "--nonsense"))
+    with pytest.raises(OptionError, match="nonsense"):
+        install(tar_of(b"1"), replace(options, service=service), lambda line: None)
+    assert not (tmp_path / "device").exists()
