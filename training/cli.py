@@ -119,7 +119,8 @@ def _choice(values: Any) -> click.Choice[str]:
 @_option("--log-every", "Steps between progress lines.", type=int)
 @_option("--workers", "Threads preparing batches.", type=int)
 @_option("--threads", "CPU threads of torch.", type=int)
-@_option("--device", "cpu, cuda or auto.")
+@_option("--device", "cpu, cuda, auto, or cuda:N, one GPU for all processes.")
+@_option("--compile", "Compile the network for this device first.", is_flag=True)
 @_option("--minutes", "Stop after this time; --resume continues.", type=float)
 @_option("--tensorboard", "Also write curves for TensorBoard.", is_flag=True)
 @click.pass_context
@@ -134,7 +135,7 @@ def train(
     they end the run. With --resume only --run is needed; options that shape the weights must be as
     before.
 
-    Several processes: torchrun --nproc-per-node 2 --no-python hyperseg train ...
+    Several processes: torchrun --nproc-per-node 2 --no-python -- hyperseg train ...
     """
     given = {
         name: value

@@ -171,10 +171,11 @@ def processes(device: str) -> Iterator[Ranks]:
     """Join the processes that ``torchrun`` has started; alone without it.
 
     Args:
-        device: as in `TrainOptions.device`; CUDA talks through NCCL, the CPU through gloo.
+        device: as in `TrainOptions.device`; CUDA talks through NCCL, the CPU through gloo, and so
+            do processes that share one GPU, which NCCL refuses.
 
     Raises:
-        OptionError: fewer GPUs than processes.
+        OptionError: fewer GPUs than processes, or no GPU of that number.
         RankError: the others cannot be reached.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -182,17 +183,9 @@ def processes(device: str) -> Iterator[Ranks]:
         yield Ranks()
         return
     ranks = Ranks(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
-    cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    if cuda:
-        if ranks.local_rank >= torch.cuda.device_count():
-            raise OptionError(
-                f"process {ranks.rank} has no GPU of its own: this machine has "
-                f"{torch.cuda.device_count()}; start fewer with --nproc-per-node, or use "
-                "--device cpu"
-            )
-        torch.cuda.set_device(ranks.local_rank)
+    backend = _take_device(device, ranks)
     with ranks.guarded():
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+        dist.init_process_group(backend, timeout=PATIENCE)
     try:
         yield ranks
     except RankError:  # closing the connection would wait for the lost process
@@ -201,6 +194,28 @@ def processes(device: str) -> Iterator[Ranks]:
         _leave_together()
         raise
     dist.destroy_process_group()
+
+
+def _take_device(device: str, ranks: Ranks) -> str:
+    """Make this process's GPU the current one, if it has one; returns the backend to talk by."""
+    count = torch.cuda.device_count()
+    if device.startswith("cuda:"):
+        number = device.removeprefix("cuda:")
+        if not number.isdecimal() or int(number) >= count:
+            raise OptionError(
+                f"there is no GPU {device!r}: this machine has {count}; use --device cpu"
+            )
+        torch.cuda.set_device(int(number))
+        return "gloo"
+    if not (device == "cuda" or (device == "auto" and torch.cuda.is_available())):
+        return "gloo"
+    if ranks.local_rank >= count:
+        raise OptionError(
+            f"process {ranks.rank} has no GPU of its own: this machine has {count}; start fewer "
+            "with --nproc-per-node, name one for all as in --device cuda:0, or use --device cpu"
+        )
+    torch.cuda.set_device(ranks.local_rank)
+    return "nccl"
 
 
 def _leave_together() -> None:

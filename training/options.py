@@ -122,7 +122,10 @@ class TrainOptions:
     threads: int | None = None
     """CPU threads of torch; None leaves it to torch."""
     device: str = "auto"
-    """``cpu``, ``cuda``, or ``auto``: CUDA if there is one."""
+    """``cpu``, ``cuda``, or ``auto``: CUDA if there is one. Each of several processes has a GPU of
+    its own, unless one is named for all, as in ``cuda:0``."""
+    compile: bool = False
+    """Have torch compile the network of a step: about a minute at the start, quicker steps then."""
     minutes: float | None = None
     """Stop after this many minutes; the schedule does not shrink, `--resume` continues it."""
     tensorboard: bool = False
@@ -205,7 +208,16 @@ class TrainOptions:
 
 
 HOW_NOT_WHAT = frozenset(
-    {"save_every", "log_every", "workers", "threads", "device", "minutes", "tensorboard"}
+    {
+        "save_every",
+        "log_every",
+        "workers",
+        "threads",
+        "device",
+        "compile",
+        "minutes",
+        "tensorboard",
+    }
 )
 """Options that may change between the parts of a resumed run."""
 

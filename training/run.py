@@ -62,6 +62,8 @@ class Run:
         )
         if self.ranks.size > 1:
             self._leave_out_unused()
+        if options.compile:
+            self.trainee.compile()  # in place: the names of its weights stay
         self.engine = self.ranks.parallel(self.trainee)
         if not self.ranks.main:  # each process drops other activations
             torch.manual_seed(options.seed + self.ranks.rank)
@@ -150,6 +152,11 @@ class Run:
                 f"{len(images)} image of {height}x{width} at a time leaves batch norm a single "
                 "value to take a variance of; choose a larger --crop or --batch, a smaller "
                 "--accumulate, or fewer processes"
+            ) from error
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise OptionError(
+                f"torch cannot compile the network here ({str(error).splitlines()[0]}); leave "
+                "--compile out"
             ) from error
         return logits, auxiliary
 
@@ -291,4 +298,6 @@ def prepare_torch(options: TrainOptions) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise OptionError("device 'cuda' is not available; use --device cpu")
+    if name.startswith("cuda"):
+        torch.backends.cudnn.benchmark = True  # sizes never change: its fastest way is looked for
     return torch.device(name)
