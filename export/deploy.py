@@ -10,10 +10,12 @@ What differs from `training.model`, each step exact up to rounding (proven in
   convolution is one matrix product, and the transpose between channels-last and the channel-major
   depthwise convolution is part of that product.
 - The generated weights leave a batched matrix product patch by patch instead of channel by channel.
-- Coordinates are constants of the size; tiles with their halo are made of slices, not of a gather.
+- Coordinates are constants of the size; tiles with their halo are one gather of whole pixels.
 - Normalisation goes in front (uint8 frame in), upsampling and argmax behind (uint8 mask out).
+- Biases are added in long runs, or by the convolution in front of them.
 
-Only operators that TensorRT's ONNX importer knows are used, with static shapes.
+What each step gains stands in ``docs/speed.md``. Only operators that TensorRT's ONNX importer knows
+are used, with static shapes.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from torch import Tensor, nn
 
 from export.deploy_blocks import DynamicConv, DynamicInvertedResidual, StaticBlock
 from export.fold import inference_copy
+from export.layout import from_patches, to_bands
 from training.model.config import check_size
 from training.model.context_head import UNetContextHead
 from training.model.decoder import coordinates
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
     from training.model.decoder import Decoder
     from training.model.hyperseg import HyperSeg
     from training.model.signal_to_weights import StaticWeights
+
+
+STRIDES = (32, 16, 8, 4, 2, 1)
+"""Of the levels."""
 
 
 class DeployHyperSeg(nn.Module):
@@ -54,7 +61,8 @@ class DeployHyperSeg(nn.Module):
         check_size(net.config, *size)
         self.size, self.head = size, head
         self.network = DeployNetwork(net, size)
-        mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (net.config.mean, net.config.std))
+        # (W * 3,), a value a byte of a row: one a channel would be applied three values at a time.
+        mean, std = (torch.tensor(v).repeat(size[1]) for v in (net.config.mean, net.config.std))
         self.scale: Tensor
         self.shift: Tensor
         self.register_buffer("scale", 1.0 / (255.0 * std))
@@ -63,11 +71,12 @@ class DeployHyperSeg(nn.Module):
     def forward(self, frame: Tensor) -> Tensor:
         """See the class."""
         # TensorRT accepts a uint8 input only if a cast is all that reads it.
-        image = frame.to(self.scale.dtype).permute(0, 3, 1, 2) * self.scale + self.shift
-        logits: Tensor = self.network(image)
+        rows = frame.to(self.scale.dtype).reshape(self.size[0], -1) * self.scale + self.shift
+        image = rows.reshape(1, *self.size, 3).permute(0, 3, 1, 2)
         if self.head == "logits":
+            logits: Tensor = self.network(image)
             return logits
-        return logits.argmax(1).to(torch.uint8)
+        return self.network.mask(image)
 
 
 class DeployNetwork(nn.Module):
@@ -81,6 +90,7 @@ class DeployNetwork(nn.Module):
         decoder = folded.decoder
         self.backbone, self.reductions = folded.backbone, folded.reductions
         self.pyramid: FpnDecoder | None = None
+        self.channels_last = False
         if isinstance(decoder, FpnDecoder):  # ordinary convolutions: nothing to lay out anew
             self.pyramid = decoder
             self.to(dtype)
@@ -88,36 +98,59 @@ class DeployNetwork(nn.Module):
         static = decoder.config.weights == "static"
         self.context_head = None if static else _context_head(folded.context_head, decoder)
         self.patch_grid = decoder.config.patch_grid
-        grid = (self.patch_grid,) * 2 if self.patch_grid else (size[0] // 32, size[1] // 32)
+        self.grid = (self.patch_grid,) * 2 if self.patch_grid else (size[0] // 32, size[1] // 32)
         self.blocks = nn.ModuleList(
-            _static_block(decoder, index) if static else _dynamic_block(decoder, index, grid)
+            _static_block(decoder, index)
+            if static
+            else _dynamic_block(decoder, index, self.grid, self._level_size(index))
             for index in range(len(decoder.levels))
         )
-        self.coords: list[str] = []
-        strides = (32, 16, 8, 4, 2, 1)[: len(self.blocks)]
-        if decoder.config.coords:
-            for stride in strides:
-                planes = coordinates(size[0] // stride, size[1] // stride, torch.zeros(1))
-                layout = planes if static else planes.permute(0, 2, 3, 1).contiguous()
-                self.register_buffer(f"coords_{stride}", layout.double())
-                self.coords.append(f"coords_{stride}")
         self.channels_last = not static
+        self.coords: list[str] = []
+        if decoder.config.coords:
+            for index in range(len(self.blocks)):
+                planes = coordinates(*self._level_size(index), torch.zeros(1)).double()
+                self.coords.append(f"coords_{STRIDES[index]}")
+                self.register_buffer(self.coords[-1], self._part(planes).contiguous())
         self.to(dtype)
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
+        return self._upsample(self._map(self._finest(image)))
+
+    def mask(self, image: Tensor) -> Tensor:
+        """Normalised (1, 3, H, W) image to the (1, H, W) uint8 class of its largest logit."""
+        # Behind the argmax only a cast: what it reads is where tools find the logits.
+        logits: Tensor = self.forward(image)
+        return logits.argmax(1).to(torch.uint8)
+
+    def _finest(self, image: Tensor) -> Tensor:
+        """What the last level puts out: patches if `channels_last`, else (1, C, h, w)."""
         features, head = self.backbone(image)
         taps = [reduce(tap) for reduce, tap in zip(self.reductions, features, strict=True)]
         levels = [*reversed(taps), image]
         if self.pyramid is not None:
-            return self._upsample(self.pyramid(levels))
+            logits: Tensor = self.pyramid(levels)
+            return logits
         signal = self._signal(head)
         out: Tensor | None = None
         for index, (tap, block) in enumerate(zip(levels, self.blocks, strict=False)):
             x = self._level_input(index, tap, out)
             out = block(x, signal) if signal is not None else block(x)
         assert out is not None
-        return self._upsample(out.permute(0, 3, 1, 2) if self.channels_last else out)
+        return out
+
+    def _level_size(self, index: int) -> tuple[int, int]:
+        return self.size[0] // STRIDES[index], self.size[1] // STRIDES[index]
+
+    def _map(self, out: Tensor) -> Tensor:
+        """What a level puts out, as an ordinary map (1, C, h, w)."""
+        if not self.channels_last:
+            return out
+        pixels = out.shape[0] * out.shape[1]
+        sizes = [self._level_size(index) for index in range(len(self.blocks))]
+        size = next(size for size in sizes if size[0] * size[1] == pixels)
+        return from_patches(out, self.grid, size).permute(0, 3, 1, 2)
 
     def _upsample(self, logits: Tensor) -> Tensor:
         if tuple(logits.shape[2:]) == self.size:
@@ -133,16 +166,21 @@ class DeployNetwork(nn.Module):
         return signal
 
     def _level_input(self, index: int, tap: Tensor, previous: Tensor | None) -> Tensor:
-        """Coordinates, tap and the upsampled previous output: channels-last unless static."""
-        size = (int(tap.shape[2]), int(tap.shape[3]))
+        """Coordinates, tap and the upsampled previous output: in bands unless static."""
         parts = [getattr(self, self.coords[index])] if self.coords else []
-        parts.append(tap.permute(0, 2, 3, 1) if self.channels_last else tap)
+        parts.append(self._part(tap))
         if previous is not None:
-            if self.channels_last:
-                previous = previous.permute(0, 3, 1, 2)
-            up = F.interpolate(previous, size, mode="bilinear", align_corners=False)
-            parts.append(up.permute(0, 2, 3, 1) if self.channels_last else up)
+            size = self._level_size(index)
+            up = F.interpolate(self._map(previous), size, mode="bilinear", align_corners=False)
+            parts.append(self._part(up))
         return torch.cat(parts, 3 if self.channels_last else 1)
+
+    def _part(self, x: Tensor) -> Tensor:
+        """(1, C, h, w) as the levels read it.
+
+        Cut into bands before the concatenation: ONNX Runtime would put it in front of a transpose.
+        """
+        return to_bands(x.permute(0, 2, 3, 1), self.grid) if self.channels_last else x
 
 
 def _static_block(decoder: Decoder, level: int) -> nn.Module:
@@ -150,12 +188,14 @@ def _static_block(decoder: Decoder, level: int) -> nn.Module:
     return StaticBlock(decoder.meta_blocks()[level], weights.weight.flatten())
 
 
-def _dynamic_block(decoder: Decoder, level: int, grid: tuple[int, int]) -> nn.Module:
+def _dynamic_block(
+    decoder: Decoder, level: int, grid: tuple[int, int], size: tuple[int, int]
+) -> nn.Module:
     block = decoder.meta_blocks()[level]
     generator, start = decoder.generator_of(level)
     if isinstance(block, MetaConv):
-        return DynamicConv(block, generator, start, grid)
-    return DynamicInvertedResidual(block, generator, start, grid)
+        return DynamicConv(block, generator, start, grid, size)
+    return DynamicInvertedResidual(block, generator, start, grid, size)
 
 
 def _context_head(head: nn.Module | None, decoder: Decoder) -> nn.Module:

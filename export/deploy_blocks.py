@@ -1,7 +1,8 @@
 """Meta blocks in the deployment form (see `export.deploy`).
 
-Shapes: a channels-last map is (1, H, W, C) with H = gh * ph, W = gw * pw; there are P = gh * gw
-patches. A deployment block reads the signal (1, S, gh, gw) itself and generates its own weights.
+A block reads bands (gh, ph, W, C) and puts out patches (P, ph * pw, C), see `export.layout`: what
+follows a level can then work on patches before they are put in place. It reads the signal
+(1, S, gh, gw) itself and generates its own weights.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from export.fold import bn_scale_shift
+from export.layout import tile_pixels, to_patches
 from training.model.meta_block import MetaConv, MetaInvertedResidual
 
 if TYPE_CHECKING:
@@ -64,51 +66,26 @@ class PatchWeights(nn.Module):
         return flat[:, self.skip : self.skip + self.rows]
 
 
-def to_patches(x: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(1, H, W, C) -> (P, ph * pw, C)."""
-    _, height, width, channels = x.shape
-    rows, columns = grid
-    if (height, width) == grid:
-        return x.reshape(rows * columns, 1, channels)
-    x = x.reshape(rows, height // rows, columns, width // columns, channels)
-    return x.transpose(1, 2).reshape(rows * columns, -1, channels)
-
-
-def from_patches(x: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """(P, ph * pw, C) -> (1, H, W, C)."""
-    rows, columns = grid
-    height, width = size
-    if size == grid:
-        return x.reshape(1, height, width, -1)
-    x = x.reshape(rows, columns, height // rows, width // columns, -1)
-    return x.transpose(1, 2).reshape(1, height, width, -1)
-
-
-def to_tiles(x: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(1, H, W, C) -> (gh, gw, ph + 2, pw + 2, C): patches with a reflected halo of one pixel.
-
-    First every patch row gets its halo rows, then every patch its halo columns: four slices and
-    two concatenations in all.
-    """
-    _, height, width, channels = x.shape
-    rows, columns = grid
-    ph, pw = height // rows, width // columns
-    body = x.reshape(rows, ph, width, channels)
-    above = torch.cat((x[0, 1:2], body[:-1, -1]))[:, None]
-    below = torch.cat((body[1:, 0], x[0, -2:-1]))[:, None]
-    tall = torch.cat((above, body, below), 1)  # (gh, ph + 2, W, C)
-    body = tall.reshape(rows, ph + 2, columns, pw, channels)
-    left = torch.cat((tall[:, :, 1:2], body[:, :, :-1, -1]), 2)[:, :, :, None]
-    right = torch.cat((body[:, :, 1:, 0], tall[:, :, -2:-1]), 2)[:, :, :, None]
-    return torch.cat((left, body, right), 3).transpose(1, 2)
-
-
 class DynamicConv(nn.Module):
     """Kernel-1 level: one matrix product a patch, bias, ReLU."""
 
     def __init__(
-        self, level: MetaConv, generator: SignalToWeights, start: int, grid: tuple[int, int]
+        self,
+        level: MetaConv,
+        generator: SignalToWeights,
+        start: int,
+        grid: tuple[int, int],
+        size: tuple[int, int],
     ) -> None:
+        """Rewrite a level.
+
+        Args:
+            level: the trained one.
+            generator: of its weights.
+            start: its first row there.
+            grid: (gh, gw).
+            size: (H, W) of the level's maps.
+        """
         super().__init__()
         scale, shift = bn_scale_shift(level.bn)
         self.inputs, self.outputs, self.grid = level.inputs, level.outputs, grid
@@ -116,14 +93,12 @@ class DynamicConv(nn.Module):
             generator, start, level.num_dynamic_weights, scale.repeat_interleave(level.inputs)
         )
         self.bias: Tensor
-        self.register_buffer("bias", shift.detach().clone())
+        self.register_buffer("bias", _per_pixel(shift, grid, size))
 
     def forward(self, x: Tensor, signal: Tensor) -> Tensor:
-        """(1, H, W, inputs) -> (1, H, W, outputs)."""
-        size = (int(x.shape[1]), int(x.shape[2]))
+        """(gh, ph, W, inputs) -> (P, ph * pw, outputs)."""
         kernel = self.weights(signal).reshape(-1, self.outputs, self.inputs)
-        y = to_patches(x, self.grid) @ kernel.transpose(1, 2) + self.bias
-        return from_patches(F.relu(y), self.grid, size)
+        return F.relu(to_patches(x, self.grid) @ kernel.transpose(1, 2) + self.bias)
 
 
 class DynamicInvertedResidual(nn.Module):
@@ -135,49 +110,66 @@ class DynamicInvertedResidual(nn.Module):
         generator: SignalToWeights,
         start: int,
         grid: tuple[int, int],
+        size: tuple[int, int],
     ) -> None:
+        """Rewrite a level; the arguments are those of `DynamicConv`."""
         super().__init__()
         self.inputs, self.hidden, self.outputs = level.inputs, level.hidden, level.outputs
         self.halo, self.grid = level.halo, grid
+        self.tile_pixels: Tensor
+        pixels = tile_pixels(grid, size, in_patches=level.halo == "map")
+        self.register_buffer("tile_pixels", pixels)
         expand, depthwise, _ = level.weight_split
         self.bias1: Tensor
         self.bias2: Tensor
         self.bias3: Tensor
-        parts = []
+        parts, shifts = [], []
         repeats = (level.inputs, 9, level.hidden)
         starts = (start, start + expand, start + expand + depthwise)
         norms = (level.bn1, level.bn2, level.bn3)
-        for number, (bn, first, count, repeat) in enumerate(
-            zip(norms, starts, level.weight_split, repeats, strict=True), 1
+        for bn, first, count, repeat in zip(
+            norms, starts, level.weight_split, repeats, strict=True
         ):
             scale, shift = bn_scale_shift(bn)
             parts.append(PatchWeights(generator, first, count, scale.repeat_interleave(repeat)))
-            column = number != 3  # channel-major until the last product
-            bias = shift.detach().clone()
-            self.register_buffer(f"bias{number}", bias[:, None] if column else bias)
+            shifts.append(shift.detach())
         self.expand, self.depthwise, self.project = parts
+        tiles = level.halo == "tile"
+        first_bias = shifts[0][:, None].clone() if tiles else _per_pixel(shifts[0], grid, size)
+        self.register_buffer("bias1", first_bias)
+        # Part of the convolution, so that it and the ReLU6 cost no passes of their own.
+        self.register_buffer("bias2", shifts[1].repeat(grid[0] * grid[1]))
+        self.register_buffer("bias3", _per_pixel(shifts[2], grid, size))
 
     def forward(self, x: Tensor, signal: Tensor) -> Tensor:
-        """(1, H, W, inputs) -> (1, H, W, outputs)."""
-        size = (int(x.shape[1]), int(x.shape[2]))
-        ph, pw = size[0] // self.grid[0], size[1] // self.grid[1]
+        """(gh, ph, W, inputs) -> (P, ph * pw, outputs)."""
+        ph, pw = int(x.shape[1]), int(x.shape[2]) // self.grid[1]
         patches = self.grid[0] * self.grid[1]
         w1 = self.expand(signal).reshape(patches, self.hidden, self.inputs)
         if self.halo == "tile":
-            tiles = to_tiles(x, self.grid).reshape(patches, (ph + 2) * (pw + 2), self.inputs)
+            tiles = self._tiles(x.reshape(-1, self.inputs))
             hidden = F.relu6(w1 @ tiles.transpose(1, 2) + self.bias1)  # (P, hidden, pixels)
         else:
-            flat = to_patches(x, self.grid) @ w1.transpose(1, 2) + self.bias1[:, 0]
-            whole = from_patches(F.relu6(flat), self.grid, size)
-            tiles = to_tiles(whole, self.grid).reshape(patches, -1, self.hidden)
-            hidden = tiles.transpose(1, 2)
+            flat = F.relu6(to_patches(x, self.grid) @ w1.transpose(1, 2) + self.bias1)
+            hidden = self._tiles(flat.reshape(-1, self.hidden)).transpose(1, 2)
         groups = patches * self.hidden
         kernel = self.depthwise(signal).reshape(groups, 1, 3, 3)
-        hidden = F.conv2d(hidden.reshape(1, groups, ph + 2, pw + 2), kernel, groups=groups)
-        hidden = F.relu6(hidden.reshape(patches, self.hidden, ph * pw) + self.bias2)
+        hidden = hidden.reshape(1, groups, ph + 2, pw + 2)
+        hidden = F.relu6(F.conv2d(hidden, kernel, self.bias2, groups=groups))
+        hidden = hidden.reshape(patches, self.hidden, ph * pw)
         w3 = self.project(signal).reshape(patches, self.outputs, self.hidden)
-        y = hidden.transpose(1, 2) @ w3.transpose(1, 2) + self.bias3  # (P, pixels, outputs)
-        return from_patches(y, self.grid, size)
+        y: Tensor = hidden.transpose(1, 2) @ w3.transpose(1, 2) + self.bias3
+        return y
+
+    def _tiles(self, pixels: Tensor) -> Tensor:
+        """(H * W, C) -> (P, (ph + 2) * (pw + 2), C)."""
+        tiles = pixels.index_select(0, self.tile_pixels)
+        return tiles.reshape(self.grid[0] * self.grid[1], -1, pixels.shape[1])
+
+
+def _per_pixel(bias: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """(C,) -> (ph * pw, C): one long run a patch is added faster than C values at a time."""
+    return bias.detach().repeat(size[0] * size[1] // (grid[0] * grid[1]), 1)
 
 
 class StaticBlock(nn.Module):

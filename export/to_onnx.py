@@ -11,6 +11,7 @@ import torch
 
 from edge_runtime.errors import DependencyError
 from export.deploy import DeployHyperSeg
+from export.narrow import narrow_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +77,7 @@ def trace(
         simplified, equal = onnxsim.simplify(graph)
         graph = simplified if equal else graph
     _strip_debug_text(graph)
+    narrow_indices(graph)
     onnx.checker.check_model(graph, full_check=True)
     return graph
 

@@ -13,8 +13,8 @@ import torch
 from edge_runtime.errors import OptionError
 from export.counts import count_macs
 from export.deploy import DeployHyperSeg, DeployNetwork
-from export.deploy_blocks import from_patches, to_patches, to_tiles
 from export.fold import fold_batch_norms
+from export.layout import from_patches, tile_pixels, to_bands, to_patches
 from training.model.config import DecoderConfig, HyperSegConfig, LevelConfig
 from training.model.encoders.base import parameter_count
 from training.model.hyperseg import HyperSeg
@@ -98,12 +98,26 @@ def test_a_mistake_in_the_rewriting_would_show():
 @pytest.mark.parametrize(
     ("grid", "size"), [((2, 3), (8, 12)), ((1, 1), (4, 4)), ((3, 4), (3, 4)), ((2, 1), (2, 5))]
 )
-def test_tiles_of_slices_equal_tiles_of_unfolding(grid, size):
+def test_tiles_of_a_gather_equal_tiles_of_unfolding(grid, size):
     x = torch.randn(1, *size, 5)
-    found = to_tiles(x, grid).reshape(-1, size[0] // grid[0] + 2, size[1] // grid[1] + 2, 5)
     expected = split_into_tiles(x.permute(0, 3, 1, 2), grid, halo=1).permute(0, 2, 3, 1)
-    assert torch.equal(found, expected)
-    assert torch.equal(from_patches(to_patches(x, grid), grid, size), x)
+    patches = to_patches(to_bands(x, grid), grid)
+    for source, in_patches in ((x, False), (patches, True)):
+        rows = tile_pixels(grid, size, in_patches=in_patches)
+        assert torch.equal(source.reshape(-1, 5)[rows.long()].reshape(expected.shape), expected)
+    assert torch.equal(from_patches(patches, grid, size), x)
+
+
+@pytest.mark.parametrize("case", ["camvid-s", "camvid-l", "voc-l", "static", "pyramid"])
+def test_the_mask_is_the_largest_logit_everywhere(case):
+    """However the tail is laid out: in patches, channels-last or channel by channel."""
+    net = calibrated.calibrated_network(CASES[case], SIZE).double()
+    image = torch.randn(1, 3, *SIZE).double()
+    with torch.no_grad():
+        found = DeployNetwork(net, SIZE).mask(image)
+        expected = net(image).argmax(1)
+    assert found.dtype == torch.uint8
+    assert torch.equal(found.long(), expected)
 
 
 def test_pruning_removes_exactly_what_nothing_reads():
