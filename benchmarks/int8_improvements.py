@@ -40,6 +40,7 @@ from edge_runtime.geometry import FrameGeometry
 from edge_runtime.metrics import ConfusionMatrix
 from edge_runtime.range_table import read_ranges
 from edge_runtime.stored_weights import unpack_weights
+from export.scores import scores_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,7 +126,7 @@ def compare(
 ) -> dict[str, Any]:
     """Every graph beside the first, which is the float one, image by image."""
     first = next(iter(graphs.values()))
-    logits = next(n.input[0] for n in first.graph.node if n.op_type == "ArgMax")
+    logits = scores_of(first)
     runs = {name: exposed(graph, [logits], threads) for name, graph in graphs.items()}
     matrices = {name: ConfusionMatrix(data.labels) for name in graphs}
     noise, same = dict.fromkeys(graphs, 0.0), dict.fromkeys(graphs, 0.0)

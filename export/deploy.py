@@ -120,9 +120,15 @@ class DeployNetwork(nn.Module):
 
     def mask(self, image: Tensor) -> Tensor:
         """Normalised (1, 3, H, W) image to the (1, H, W) uint8 class of its largest logit."""
-        # Behind the argmax only a cast: what it reads is where tools find the logits.
-        logits: Tensor = self.forward(image)
-        return logits.argmax(1).to(torch.uint8)
+        logits = self._map(self._finest(image))
+        if tuple(logits.shape[2:]) == self.size:
+            return logits.argmax(1).to(torch.uint8)
+        logits = self._upsample(logits)
+        # The largest of neighbours in memory. Flat, as ONNX Runtime would move a transpose right
+        # in front of the argmax behind it, and then interpolate and compare channel by channel.
+        flat = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
+        # TensorRT makes a uint8 output only by a cast right in front of it.
+        return flat.argmax(1).reshape(1, *self.size).to(torch.uint8)
 
     def _finest(self, image: Tensor) -> Tensor:
         """What the last level puts out: patches if `channels_last`, else (1, C, h, w)."""

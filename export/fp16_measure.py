@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.fp16 import FLOAT, FLOAT16, element_types, half_nodes, unique
+from export.scores import scores_of
 from export.sessions import GraphRun
 
 if TYPE_CHECKING:
@@ -165,12 +166,6 @@ def noise(
         name: float(found[f"probe_n_{index}"]) / max(float(found[f"probe_p_{index}"]), tiny)
         for index, name in enumerate(names)
     }
-
-
-def scores_of(graph: onnx.ModelProto) -> str:
-    """The tensor of class scores: what the last ArgMax of a mask graph reads, else its output."""
-    deciders = [node for node in graph.graph.node if node.op_type == "ArgMax"]
-    return str(deciders[-1].input[0] if deciders else graph.graph.output[0].name)
 
 
 def scores(graph: onnx.ModelProto, frames: Sequence[Frame]) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ def narrow_indices(graph: onnx.ModelProto) -> None:
     }
     others |= {value.name for value in graph.graph.output}
     read = {node.input[1] for node in graph.graph.node if node.op_type == "Gather"} - others
+    narrowed = set()
     for tensor in graph.graph.initializer:
         if tensor.name not in read:
             continue
@@ -34,3 +35,8 @@ def narrow_indices(graph: onnx.ModelProto) -> None:
         small = not indices.size or (indices.min() >= limits.min and indices.max() <= limits.max)
         if indices.dtype == np.int64 and small:
             tensor.CopyFrom(numpy_helper.from_array(indices.astype(np.int32), tensor.name))
+            narrowed.add(tensor.name)
+    # What was inferred of them says int64.
+    kept = [value for value in graph.graph.value_info if value.name not in narrowed]
+    del graph.graph.value_info[:]
+    graph.graph.value_info.extend(kept)

@@ -24,6 +24,7 @@ from edge_runtime.artifacts import Parity
 from edge_runtime.errors import BackendError, ParityError
 from export.deploy import DeployNetwork
 from export.probe_frames import probe_frames
+from export.scores import scores_of
 
 if TYPE_CHECKING:
     import onnx
@@ -179,16 +180,15 @@ def require(parity: Parity) -> None:
 
 
 def _session(graph: onnx.ModelProto, head: Head) -> ort.InferenceSession:
-    """An onnxruntime session; a mask graph also gives the logits its argmax reads, last."""
+    """An onnxruntime session; a mask graph also gives the logits it decides on, last."""
     import onnx
     import onnxruntime as ort
 
     if head == "mask":
         shown = onnx.ModelProto()
         shown.CopyFrom(graph)
-        scores = next(node.input[0] for node in graph.graph.node if node.op_type == "ArgMax")
         shown.graph.output.append(
-            onnx.helper.make_tensor_value_info(scores, onnx.TensorProto.FLOAT, None)
+            onnx.helper.make_tensor_value_info(scores_of(graph), onnx.TensorProto.FLOAT, None)
         )
         graph = shown
     options = ort.SessionOptions()

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_runtime.backends.base import EngineStamps
 from edge_runtime.decode import mask_decoder
-from export.fp16_measure import scores_of
+from export.scores import scores_of
 from export.sessions import GraphRun
 from export.verify.figures import Answer
 

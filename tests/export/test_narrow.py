@@ -39,6 +39,18 @@ def test_indices_become_int32_and_select_the_same():
     assert np.array_equal(ReferenceEvaluator(graph).run(None, {"x": x})[0], expected)
 
 
+def test_what_was_inferred_of_an_index_does_not_contradict_it():
+    # given a graph in which shape inference has noted the constant's type
+    graph = model([])
+    note = helper.make_tensor_value_info("indices", TensorProto.INT64, [3])
+    graph.graph.value_info.append(note)
+
+    narrow_indices(graph)
+
+    onnx.checker.check_model(graph, full_check=True)
+    assert [value.name for value in graph.graph.value_info] == []
+
+
 def test_what_another_node_reads_as_int64_stays():
     graph = model([helper.make_node("Identity", ["indices"], ["z"])])
     narrow_indices(graph)

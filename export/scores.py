@@ -1,0 +1,26 @@
+"""Where a mask graph holds its class scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+LAYOUT = ("Reshape", "Transpose")
+"""What may lie between the scores and the argmax, which compares neighbours in memory."""
+
+
+def scores_of(graph: onnx.ModelProto) -> str:
+    """The tensor of (1, C, H, W) class scores that a mask graph's last ArgMax decides on.
+
+    A graph without an ArgMax puts its scores out: then it is the first output.
+    """
+    deciders = [node for node in graph.graph.node if node.op_type == "ArgMax"]
+    if not deciders:
+        return str(graph.graph.output[0].name)
+    makers = {output: node for node in graph.graph.node for output in node.output}
+    name = deciders[-1].input[0]
+    while name in makers and makers[name].op_type in LAYOUT:
+        name = makers[name].input[0]
+    return str(name)
