@@ -29,6 +29,14 @@ def _version(_: click.Context, __: click.Parameter, value: str) -> tuple[int, in
     return int(found[1]), int(found[2]), int(found[3] or 0)
 
 
+def _model(_: click.Context, __: click.Parameter, value: str) -> Path:
+    """A file, or a shipped model by name."""
+    from edge_runtime.zoo import resolve_model
+
+    return resolve_model(value)
+
+
+_MODEL = click.argument("model", callback=_model)
 _POLICY = click.option(
     "--policy", type=click.Choice(POLICY_NAMES), default="trt-gpu", show_default=True,
     help="Which tensors need a range.",
@@ -44,7 +52,7 @@ def calibration_cache() -> None:
 
 
 @calibration_cache.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@_MODEL
 @click.argument("cache", type=click.Path(path_type=Path))
 @_POLICY
 @_TARGET
@@ -83,7 +91,7 @@ def explain(model: Path, cache: Path, policy: str, target: tuple[int, int, int])
 
 
 @calibration_cache.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@_MODEL
 @click.option("--cache", type=click.Path(path_type=Path), help="Ranges for a float MODEL.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True,

@@ -223,3 +223,14 @@ def test_a_real_base_class_is_subclassed(algorithm):
     assert made.get_batch(["frame"]) is None
     assert made.read_calibration_cache() == write_cache(cache).encode()
     made.write_calibration_cache(b"")
+
+
+def test_a_shipped_model_is_meant_by_its_name(tmp_path, capsys):
+    cache = tmp_path / "c.cache"
+    cache.write_text("TRT-100300-EntropyCalibration2\nnobody: 3c010a14\n", encoding="utf-8")
+
+    assert hyperseg("calibration-cache", "explain", "street-edge-n", cache) == 1
+
+    out = capsys.readouterr().out
+    assert "quantises in street-edge-n.onnx" in out
+    assert "nobody" in out
