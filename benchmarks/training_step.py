@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("data", help="such as camvid:DIR")
     parser.add_argument("--preset", default="edge-n")
     parser.add_argument("--batch", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=4, help="of each loop in a round")
+    parser.add_argument("--steps", type=int, default=10, help="of each loop in a round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path)
