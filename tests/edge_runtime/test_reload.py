@@ -249,7 +249,7 @@ def test_a_hangup_reads_the_file_and_an_unchanged_one_changes_nothing(model, pic
 
 
 def test_without_being_asked_a_run_keeps_its_model_and_its_hangup(model, pictures):
-    handlers = []
+    before, handlers = signal.getsignal(signal.SIGHUP), []
 
     def look(result):
         handlers.append(signal.getsignal(signal.SIGHUP))
@@ -258,7 +258,7 @@ def test_without_being_asked_a_run_keeps_its_model_and_its_hangup(model, picture
 
     report = run(model, pictures([0] * 20), replace(OPTIONS, watch_model=False), look)
 
-    assert set(handlers) == {signal.SIG_DFL}
+    assert set(handlers) == {before}
     assert report.model_changes == ()
 
 
