@@ -35,7 +35,7 @@ from edge_runtime.video import SourceCounters
 if TYPE_CHECKING:
     from edge_runtime.artifacts import Manifest
     from edge_runtime.backends.base import Backend
-    from edge_runtime.recorder import Recorder
+    from edge_runtime.recorder import Recorder, Tally
     from edge_runtime.rig.lane import Lane
     from edge_runtime.sinks.outlets import Outlets
     from edge_runtime.timing import Series
@@ -164,21 +164,26 @@ def _hottest(telemetry: Telemetry, sensors: tuple[str, ...]) -> float | None:
     return max(found, default=None)
 
 
+def dropped(tally: Tally, counters: SourceCounters) -> Dropped:
+    """Frames that gave no result, by cause."""
+    return Dropped(
+        source_gap=counters.source_gap,
+        queue=counters.dropped_queue,
+        damaged=counters.damaged,
+        repeated=counters.repeated,
+        outage=counters.outage,
+        stale=tally.dropped_stale,
+        sink=tally.dropped_sink,
+    )
+
+
 def _frames(lane: Lane, end: End) -> Frames:
     tally, counters = lane.recorder.tally, end.counters
     return Frames(
         captured=counters.captured,
         inferred=tally.inferred,
         published=tally.published,
-        dropped=Dropped(
-            source_gap=counters.source_gap,
-            queue=counters.dropped_queue,
-            damaged=counters.damaged,
-            repeated=counters.repeated,
-            outage=counters.outage,
-            stale=tally.dropped_stale,
-            sink=tally.dropped_sink,
-        ),
+        dropped=dropped(tally, counters),
         late=tally.late,
         in_flight=end.in_flight,
     )

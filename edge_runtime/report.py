@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from edge_runtime.artifacts import write_text_atomic
 from edge_runtime.copies import Copies
 from edge_runtime.device import Device
 from edge_runtime.history import LatencyHistory
+from edge_runtime.report_file import ReportFile
 from edge_runtime.telemetry.summary import Telemetry
 from edge_runtime.timing import Distribution
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edge_runtime.video import TimestampSource
 
 SCHEMA: Literal["hyperseg-edge.latency/1"] = "hyperseg-edge.latency/1"
@@ -240,7 +238,7 @@ class Instrumentation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatencyReport:
+class LatencyReport(ReportFile):
     """Everything that is known about one run."""
 
     schema: Literal["hyperseg-edge.latency/1"] = SCHEMA
@@ -284,20 +282,3 @@ class LatencyReport:
     def to_json(self) -> str:
         """The report as JSON text, ending with a newline."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
-
-    def write(self, path: Path) -> None:
-        """Write the report so that the file is either the old one or the complete new one.
-
-        Args:
-            path: one that ends in ``.html`` is a page to look at, with the JSON in it.
-
-        Raises:
-            OptionError: the file cannot be written.
-        """
-        # Imported here: most runs write no page.
-        from edge_runtime.page.files import is_page, write_page
-
-        if is_page(path):
-            write_page(path, self)
-        else:
-            write_text_atomic(path, self.to_json())

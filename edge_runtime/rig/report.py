@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
-from edge_runtime.artifacts import write_text_atomic
 from edge_runtime.report import Ending, LatencyReport
+from edge_runtime.report_file import ReportFile
 from edge_runtime.timing import Distribution
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SCHEMA: Literal["hyperseg-edge.cameras/1"] = "hyperseg-edge.cameras/1"
 
@@ -61,7 +58,7 @@ class SetsReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RigReport:
+class RigReport(ReportFile):
     """Everything that is known about one run with several cameras."""
 
     schema: Literal["hyperseg-edge.cameras/1"] = SCHEMA
@@ -92,20 +89,3 @@ class RigReport:
     def to_json(self) -> str:
         """The report as JSON text, ending with a newline."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
-
-    def write(self, path: Path) -> None:
-        """Write the report so that the file is either the old one or the complete new one.
-
-        Args:
-            path: one that ends in ``.html`` is a page to look at, with the JSON in it.
-
-        Raises:
-            OptionError: the file cannot be written.
-        """
-        # Imported here: most runs write no page.
-        from edge_runtime.page.files import is_page, write_page
-
-        if is_page(path):
-            write_page(path, self)
-        else:
-            write_text_atomic(path, self.to_json())

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
-from edge_runtime.artifacts import write_text_atomic
 from edge_runtime.report import LatencyReport
+from edge_runtime.report_file import ReportFile
 from edge_runtime.rig.report import RigReport
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SCHEMA: Literal["hyperseg-edge.soak/1"] = "hyperseg-edge.soak/1"
 SoakEnding = Literal["frames", "duration", "end", "interrupted", "terminated", "error"]
@@ -56,7 +53,7 @@ class Samples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoakReport:
+class SoakReport(ReportFile):
     """Everything that is known about one soak."""
 
     schema: Literal["hyperseg-edge.soak/1"] = SCHEMA
@@ -84,20 +81,3 @@ class SoakReport:
     def to_json(self) -> str:
         """The report as JSON text, ending with a newline."""
         return msgspec.json.encode(self).decode() + "\n"
-
-    def write(self, path: Path) -> None:
-        """Write the report so that the file is either the old one or the complete new one.
-
-        Args:
-            path: one that ends in ``.html`` is a page to look at, with the JSON in it.
-
-        Raises:
-            OptionError: the file cannot be written.
-        """
-        # Imported here: most runs write no page.
-        from edge_runtime.page.files import is_page, write_page
-
-        if is_page(path):
-            write_page(path, self)
-        else:
-            write_text_atomic(path, self.to_json())

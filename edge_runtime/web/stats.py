@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from edge_runtime.compose import dropped
 from edge_runtime.device import rss_mb
 from edge_runtime.redact import redact
 from edge_runtime.report import Dropped, Outages
@@ -193,15 +194,7 @@ def _camera(lane: Lane, tap: Tap, ratios: Sequence[float] | None) -> CameraFigur
         inferred=tally.inferred,
         published=tally.published,
         late=tally.late,
-        dropped=Dropped(
-            source_gap=counters.source_gap,
-            queue=counters.dropped_queue,
-            damaged=counters.damaged,
-            repeated=counters.repeated,
-            outage=counters.outage,
-            stale=tally.dropped_stale,
-            sink=tally.dropped_sink,
-        ),
+        dropped=dropped(tally, counters),
         outages=lane.outages(),
         n=len(durations),
         result_ms=percentiles(durations.sum(axis=1)),
