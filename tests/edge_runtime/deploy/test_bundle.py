@@ -219,6 +219,20 @@ def test_tricks_with_folders_are_refused(kind, made, tmp_path):
     assert refused(folder, tmp_path)
 
 
+def test_a_changed_byte_of_any_file_is_refused(made, tmp_path):
+    # given a bundle, also of a calibration table, which nothing else vouches for
+    folder = tmp_path / "bundle"
+    write_folder(made, folder)
+    for name in made.files:
+        # when one byte of one file is another
+        before = (folder / name).read_bytes()
+        (folder / name).write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        # then it is named
+        assert f"{name} has other bytes" in refused(folder, tmp_path)
+        (folder / name).write_bytes(before)
+    unpack(folder, tmp_path / "whole")
+
+
 @pytest.mark.parametrize(
     "name", ["../x", "/x", "a/b", "..", ".", "", "-x", "x\n", INDEX, SIGNATURE]
 )
