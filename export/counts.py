@@ -29,7 +29,9 @@ def count_macs(net: nn.Module, size: tuple[int, int]) -> Macs:
         net: maps (1, 3, H, W) to anything.
         size: (H, W).
     """
-    shadow = copy.deepcopy(net).to("meta").eval()
+    # Not one learnable value: the counter hangs hooks on gradients, which learned decoder weights
+    # that are passed on as they are (a static decoder's) do not have.
+    shadow = copy.deepcopy(net).to("meta").eval().requires_grad_(False)
     image = torch.zeros(1, 3, *size, device="meta", dtype=next(shadow.parameters()).dtype)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         shadow(image)

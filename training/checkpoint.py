@@ -25,6 +25,7 @@ from edge_runtime.errors import ArtifactError, DependencyError, OptionError
 from edge_runtime.labels import LABEL_SETS, LabelSet
 from training.model.config import HyperSegConfig
 from training.model.encoders.base import parameter_count
+from training.model.encoders.pruning import prune_hidden
 from training.model.hyperseg import HyperSeg
 from training.official import load_official, rename
 
@@ -162,6 +163,8 @@ def imagenet_weights(encoder: str) -> Path:
 def load_encoder_weights(net: HyperSeg, source: str) -> list[str]:
     """Fill the backbone from ImageNet weights in the common EfficientNet port's naming.
 
+    An encoder with fewer hidden channels gets the strongest (`training.model.encoders.pruning`).
+
     Args:
         net: a network with an EfficientNet backbone.
         source: ``imagenet`` for the packaged file, else a ``.pth`` path.
@@ -181,6 +184,8 @@ def load_encoder_weights(net: HyperSeg, source: str) -> list[str]:
         raise ArtifactError(f"{path} cannot be read as PyTorch weights: {error}") from error
     found = {rename(f"backbone.{key}").removeprefix("backbone."): raw[key] for key in raw}
     expected = net.backbone.state_dict()
+    if encoder.expansions is not None:
+        found = prune_hidden(found, expected)
     usable = {k: v for k, v in found.items() if k in expected and v.shape == expected[k].shape}
     # Files that predate torch 0.4.1 lack the counters, which nothing reads.
     missing = [

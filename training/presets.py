@@ -83,13 +83,20 @@ PRESETS: dict[str, HyperSegConfig] = {
         labels=VOC_21.name,
         train_size=(512, 512),
     ),
-    # Ours: ReLU6, no squeeze-excite, widths in eights, logits at stride 4.
+    # Ours: ReLU6, no squeeze-excite, widths in eights, logits at stride 4. The smallest has a
+    # pruned encoder and only pointwise generated weights: a depthwise level at stride 4 would cost
+    # half as much again (docs/speed.md).
     "edge-n": HyperSegConfig(
         11,
         DecoderConfig(
-            _levels((64, 48, 32, 32), (1, 1, 1, 3), (16, 16, 16, 16)), logit_scale=_EDGE_LOGITS
+            _levels((48, 32, 24, 24), (1, 1, 1, 1), (16, 16, 16, 16)), logit_scale=_EDGE_LOGITS
         ),
-        EncoderConfig("efficientnet-lite0", head_channels=512, tap_channels=(None, 16, 24, 48, 96)),
+        EncoderConfig(
+            "efficientnet-lite0",
+            expansions=(1, 2, 3, 4, 4, 3, 3),
+            head_channels=512,
+            tap_channels=(None, 16, 16, 32, 64),
+        ),
         mean=LITE_MEAN,
         std=LITE_STD,
         labels="camvid-11",

@@ -129,6 +129,14 @@ def test_pruning_removes_exactly_what_nothing_reads():
     assert count_macs(deployed, (576, 768)).total < count_macs(net, (576, 768)).total
 
 
+def test_multiplications_are_counted_whether_gradients_are_wanted_or_not():
+    # a static decoder hands its learned weights on without a gradient of their own
+    net = HyperSeg(preset("edge-n+static"))
+    counted = count_macs(net, (384, 512))
+    assert counted == count_macs(net.requires_grad_(False), (384, 512))
+    assert counted.total < count_macs(HyperSeg(preset("edge-n")), (384, 512)).total
+
+
 def test_no_batch_norm_is_left():
     for name in ("camvid-s", "voc-l"):
         deployed = DeployNetwork(HyperSeg(preset(name)), (128, 128))

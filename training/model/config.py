@@ -20,6 +20,10 @@ class EncoderConfig:
     """See `training.model.encoders`."""
     width: float = 1.0
     """Channel multiplier on top of the variant's own."""
+    expansions: tuple[int, ...] | None = None
+    """Hidden over input channels in the blocks of each stage (EfficientNet only); None: its own.
+    Where it is less than the variant's own, packaged weights are pruned to fit
+    (`training.model.encoders.pruning`)."""
     head_channels: int | None = None
     """Channels of the map the context head reads, before width scaling; None: the usual number."""
     tap_channels: tuple[int | None, ...] = (4, 6, 10, 28, 80)

@@ -30,7 +30,10 @@ class HyperSeg(nn.Module):
         self.config = config
         encoder = config.encoder
         self.backbone = build_encoder(
-            encoder.name, width=encoder.width, head_channels=encoder.head_channels
+            encoder.name,
+            width=encoder.width,
+            head_channels=encoder.head_channels,
+            expansions=encoder.expansions,
         )
         self.reductions = nn.ModuleList(
             nn.Identity() if reduced is None else _reduction(channels, reduced)

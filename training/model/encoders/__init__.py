@@ -12,24 +12,35 @@ from training.model.encoders.base import Encoder
 ENCODER_NAMES = (*efficientnet.CONFIGS, *resnet.CONFIGS)
 
 
-def build_encoder(name: str, *, width: float = 1.0, head_channels: int | None = None) -> Encoder:
+def build_encoder(
+    name: str,
+    *,
+    width: float = 1.0,
+    head_channels: int | None = None,
+    expansions: tuple[int, ...] | None = None,
+) -> Encoder:
     """A backbone with random weights.
 
     Args:
         name: one of `ENCODER_NAMES`, or ``timm:<name>``.
         width: extra multiplier on the channels (EfficientNet only).
         head_channels: channels of the head map before width scaling; None for the usual number.
+        expansions: hidden over input channels, by stage (EfficientNet only); None for the usual.
 
     Raises:
-        OptionError: no such encoder, or a width for a family without one.
+        OptionError: no such encoder, or a width or expansions that it does not have.
         DependencyError: a timm encoder without a working timm.
     """
     extra: dict[str, Any] = {} if head_channels is None else {"head_channels": head_channels}
     if name in efficientnet.CONFIGS:
         base = efficientnet.CONFIGS[name]
+        if expansions is not None:
+            extra["expansions"] = expansions
         return efficientnet.EfficientNet(replace(base, width=base.width * width, **extra))
     if width != 1.0:
         raise OptionError(f"encoder {name!r} has no width multiplier; got {width}, use 1.0")
+    if expansions is not None:
+        raise OptionError(f"encoder {name!r} has no expansions; got {expansions}, use None")
     if name in resnet.CONFIGS:
         return resnet.ResNet(replace(resnet.CONFIGS[name], **extra))
     if name.startswith("timm:"):

@@ -15,11 +15,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edge_runtime.errors import OptionError
 from training.model.depthwise import depthwise_conv2d
 from training.model.encoders.base import Encoder
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.01
+
+
+# (repeats, kernel, stride of the first block, expansion, in, out), Tan and Le, table 1.
+STAGES = (
+    (1, 3, 1, 1, 32, 16),
+    (2, 3, 2, 6, 16, 24),
+    (2, 5, 2, 6, 24, 40),
+    (3, 3, 2, 6, 40, 80),
+    (3, 5, 1, 6, 80, 112),
+    (4, 5, 2, 6, 112, 192),
+    (1, 3, 1, 6, 192, 320),
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,15 @@ class EfficientNetConfig:
     """Before width scaling."""
     dropout: float = 0.2
     """On the head map, while training."""
+    expansions: tuple[int, ...] = tuple(stage[3] for stage in STAGES)
+    """Hidden over input channels in the blocks of each stage."""
+
+    def __post_init__(self) -> None:
+        if len(self.expansions) != len(STAGES) or min(self.expansions) < 1:
+            raise OptionError(
+                f"expansions needs a whole number of at least 1 for each of {len(STAGES)} stages, "
+                f"got {self.expansions}"
+            )
 
 
 CONFIGS = {
@@ -52,17 +74,6 @@ CONFIGS = {
     ),
 }
 """The variants by name. Lite's padding follows the real (even) size, as any multiple of 32 does."""
-
-# (repeats, kernel, stride of the first block, expansion, in, out), Tan and Le, table 1.
-STAGES = (
-    (1, 3, 1, 1, 32, 16),
-    (2, 3, 2, 6, 16, 24),
-    (2, 5, 2, 6, 24, 40),
-    (3, 3, 2, 6, 40, 80),
-    (3, 5, 1, 6, 80, 112),
-    (4, 5, 2, 6, 112, 192),
-    (1, 3, 1, 6, 192, 320),
-)
 
 
 def scaled_width(channels: int, width: float) -> int:
@@ -214,7 +225,7 @@ def _block_plan(
     plan: list[dict[str, Any]] = []
     size = math.ceil(config.nominal_size / 2)
     inputs = stem
-    for number, (repeats, kernel, first_stride, expansion, _, base) in enumerate(STAGES):
+    for number, (repeats, kernel, first_stride, _, _, base) in enumerate(STAGES):
         end = number in (0, len(STAGES) - 1)
         count = repeats if config.fixed_ends and end else math.ceil(config.depth * repeats)
         outputs = scaled_width(base, config.width)
@@ -222,7 +233,7 @@ def _block_plan(
             stride = first_stride if repeat == 0 else 1
             plan.append(
                 {"inputs": inputs, "outputs": outputs, "kernel": kernel, "stride": stride,
-                 "expansion": expansion, "size": size}
+                 "expansion": config.expansions[number], "size": size}
             )  # fmt: skip
             size = math.ceil(size / stride)
             inputs = outputs
