@@ -17,6 +17,7 @@ from calibration.selection import Candidates
 from edge_runtime.artifacts import sha256_of, write_text_atomic
 from edge_runtime.errors import OptionError, SourceError
 from edge_runtime.geometry import FrameGeometry
+from edge_runtime.pixels import require_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,9 @@ def gather(options: SampleOptions, manifest: Manifest, folder: Path) -> StoredFr
     Raises:
         SourceError: the source cannot be read, or has no frame.
         OptionError: the folder cannot be written, or holds another calibration's frames.
+        ArtifactError: the model takes YUV frames.
     """
+    require_rgb(manifest, "calibrate its RGB form, then `hyperseg export INT8.onnx --input nv12`")
     preprocess = manifest.preprocess
     request = {
         **asdict(options),

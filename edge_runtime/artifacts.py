@@ -21,6 +21,7 @@ import msgspec
 
 from edge_runtime.errors import ArtifactError, ManifestError, OptionError
 from edge_runtime.labels import LabelSet
+from edge_runtime.pixels import YuvFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +55,8 @@ class Preprocess:
     color: Literal["RGB", "BGR"] = "RGB"
     resize: ResizeMode = "stretch"
     """``stretch`` fills the input; ``letterbox`` keeps the aspect ratio and pads with black."""
+    yuv: YuvFormat | None = None
+    """What the input's bytes are if the graph converts them to RGB itself; None takes RGB."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,11 @@ class Manifest:
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(height, width) of the frame input; raises `ManifestError` without an NHWC input."""
+        """(height, width) of the frame input; raises `ManifestError` without one."""
+        yuv = self.preprocess.yuv
+        if yuv is not None and len(self.inputs) == 1 and len(self.inputs[0].shape) == 3:
+            _, rows, length = self.inputs[0].shape
+            return yuv.size((rows, length))
         if len(self.inputs) != 1 or len(self.inputs[0].shape) != 4:
             raise ManifestError(
                 f"model {self.name!r} has inputs {[spec.shape for spec in self.inputs]}; expected "

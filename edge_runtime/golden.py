@@ -9,6 +9,7 @@ import numpy as np
 from edge_runtime.backends.base import EngineStamps
 from edge_runtime.decode import mask_size
 from edge_runtime.errors import ArtifactError
+from edge_runtime.yuv import as_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +38,11 @@ def golden_frame(size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.stack([*ramps, tiles], axis=-1).astype(np.uint8)
 
 
+def golden_input(manifest: Manifest) -> NDArray[np.uint8]:
+    """`golden_frame` as a model takes it: its pixels, or the bytes of its YUV format."""
+    return as_input(golden_frame(manifest.input_size), manifest.preprocess)
+
+
 def check_fits(serving: Manifest, new: Manifest) -> None:
     """Refuse a model that the source and the outputs of a run were not opened for.
 
@@ -48,6 +54,7 @@ def check_fits(serving: Manifest, new: Manifest) -> None:
         ("input", serving.input_size, new.input_size),
         ("resize mode", serving.preprocess.resize, new.preprocess.resize),
         ("colour order", serving.preprocess.color, new.preprocess.color),
+        ("pixel format", serving.preprocess.yuv or "RGB", new.preprocess.yuv or "RGB"),
         ("mask size", mask_size(serving), mask_size(new)),
         ("label set", serving.labels.name, new.labels.name),
         ("classes", serving.labels.names, new.labels.names),
@@ -65,7 +72,7 @@ def prove(network: Network, pictures: Iterable[NDArray[np.uint8]]) -> None:
 
     Args:
         network: in use by nobody else.
-        pictures: (height, width, 3) uint8 each.
+        pictures: as the network takes them.
 
     Raises:
         ArtifactError: a mask has an id of no class, or a score is not finite.

@@ -141,12 +141,17 @@ def view_pixels(buffer: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
     meta = GstVideo.buffer_get_video_meta(buffer)
     stride = meta.stride[0] if meta is not None else (width * 3 + 3) // 4 * 4
     offset = meta.offset[0] if meta is not None else 0
+    return np.ndarray(
+        (height, width, 3), np.uint8, view_bytes(buffer), offset=offset, strides=(stride, 3, 1)
+    )
+
+
+def view_bytes(buffer: Any) -> NDArray[np.uint8]:
+    """A read-only flat view of a buffer; it stays mapped as long as any view of it lasts."""
     mapped, memory = buffer.map(Gst.MapFlags.READ)
     if not mapped:
         raise MemoryError("GStreamer cannot map a video buffer for reading")
-    pixels: NDArray[np.uint8] = np.ndarray(
-        (height, width, 3), np.uint8, memory.data, offset=offset, strides=(stride, 3, 1)
-    )
+    pixels: NDArray[np.uint8] = np.ndarray(len(memory.data), np.uint8, memory.data)
     weakref.finalize(pixels, _unmap, buffer, memory).atexit = False
     return pixels
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.artifacts import manifest_path, read_manifest
 from edge_runtime.errors import ArtifactError, HypersegError, ManifestError
-from edge_runtime.golden import check_fits, golden_frame, prove
+from edge_runtime.golden import check_fits, golden_input, prove
 from edge_runtime.rig.engine import Network
 from edge_runtime.service.notify import is_managed
 from edge_runtime.serving import serve
@@ -191,7 +191,7 @@ class Reloader:
                 "run anew for another kind of engine"
             )
         network = Network(served.backend, served.manifest)
-        pictures = [golden_frame(manifest.input_size)] * WARMUP_RUNS
+        pictures = [golden_input(manifest)] * WARMUP_RUNS
         if engine.stamps.start_ns:
             pictures.append(serving.feed.copy())  # the newest frame; half of the next one is fine
         prove(network, pictures)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from edge_runtime.nvmm.base import Bridge, Surface
+    from edge_runtime.pixels import YuvFormat
 
 TimestampSource = Literal["sensor", "driver", "ntp", "arrival", "file"]
 """Which clock `Frame.capture_ns` comes from; written beside every latency figure."""
@@ -34,7 +35,8 @@ class Frame:
     """Presentation time of the stream; 0 is valid, None is a stream without time."""
     image: NDArray[np.uint8]
     """(network height, network width, 3) uint8, in the manifest's colour order; valid until the
-    next `read` of its source. Empty where there is a `surface`."""
+    next `read` of its source. For a model that takes YUV the bytes of its input, as
+    `edge_runtime.pixels.YuvFormat.rows` says. Empty where there is a `surface`."""
     size: tuple[int, int]
     """(height, width) of the frame before scaling."""
     capture_ns: int
@@ -136,6 +138,8 @@ class SourceRequest:
     """(height, width) of `Frame.image`."""
     resize: Literal["stretch", "letterbox"] = "stretch"
     color: Literal["RGB", "BGR"] = "RGB"
+    yuv: YuvFormat | None = None
+    """Deliver these bytes instead of `color`."""
     latest: bool | None = None
     """True drops all but the newest frame; False keeps every frame; None: what suits the source
     (live: newest, file: every)."""

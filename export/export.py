@@ -22,6 +22,7 @@ from export.half import as_half
 from export.parity import compare, parity_frames, require
 from export.storage import measure_loss, pack_weights
 from export.to_onnx import OPSET, to_onnx
+from export.yuv import as_yuv
 from training.checkpoint import labels_of, load_network
 from training.model.encoders.base import parameter_count
 from training.official import load_official
@@ -49,7 +50,7 @@ def export(
         The manifest as written.
 
     Raises:
-        ArtifactError: the checkpoint cannot be loaded.
+        ArtifactError: the checkpoint cannot be loaded, or its network cannot take YUV frames.
         OptionError: the size does not fit, or the output cannot be written.
         ParityError: the graph's answers are not the checkpoint's, or half precision loses too
             much; nothing is written then.
@@ -68,6 +69,8 @@ def export(
         loss = measure_loss(graph, packed, pictures)
         report(f"weights as float16: {100 * loss.pixels_changed:.2f} % of the mask changes")
         graph, manifest = packed, _with_storage(manifest, asdict(loss))
+    if options.yuv is not None:
+        graph, manifest = as_yuv(graph, manifest, options.yuv, report)
     if options.precision == "fp16":
         graph, manifest = as_half(graph, manifest, report, options.frames)
     serialised = graph.SerializeToString()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_runtime.artifacts import Head, ResizeMode
+    from edge_runtime.pixels import YuvFormat
 
 Storage = Literal["float32", "float16"]
 
@@ -41,6 +42,8 @@ class ExportOptions:
     """What an FP16 graph is measured and verified on: any source of `run`; None draws frames."""
     preset: str | None = None
     """Of an official ``.pth``; None finds it from the file's keys."""
+    yuv: YuvFormat | None = None
+    """Pixels of the frame input, for which the first convolution is rewritten; None takes RGB."""
     store: Storage = "float32"
     """Type of the weights in the file: ``float16`` halves it; what is computed stays float32."""
     parity_frames: int = 2
@@ -62,3 +65,8 @@ class ExportOptions:
 def only_precision(options: ExportOptions) -> ExportOptions:
     """Output, precision and frames of `options`, all else as it is by default."""
     return ExportOptions(options.output, precision=options.precision, frames=options.frames)
+
+
+def only_input(options: ExportOptions) -> ExportOptions:
+    """Output and frame input of `options`, all else as it is by default."""
+    return ExportOptions(options.output, yuv=options.yuv)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_runtime.yuv import as_input
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -67,7 +69,8 @@ def frames_for(
         seed: of the drawn ones.
 
     Returns:
-        (height, width, 3) uint8 frames in the model's colour order, at least one.
+        At least one frame of uint8: (height, width, 3) in the model's colour order, or the bytes
+        that a YUV model takes.
 
     Raises:
         SourceError: the source cannot be read or gave no frame.
@@ -75,9 +78,10 @@ def frames_for(
     preprocess = manifest.preprocess
     if source is None:
         bgr = preprocess.color == "BGR"
-        return probe_frames(
+        pictures = probe_frames(
             manifest.input_size, count, preprocess.mean, preprocess.std, bgr=bgr, seed=seed
         )
+        return [as_input(picture, preprocess) for picture in pictures]
     from edge_runtime.sources.take import take_frames
 
     return take_frames(source, manifest, count)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from edge_runtime.artifacts import read_manifest
 from edge_runtime.backends.base import EngineStamps, open_backend
 from edge_runtime.errors import OptionError
+from edge_runtime.pixels import require_rgb
 from training.checkpoint import labels_of, load_network
 from training.evaluation.placing import resized
 from training.normalise import normalise
@@ -163,6 +164,7 @@ def open_teacher(
     manifest = None if path.suffix in (".pth", ".pt") else read_manifest(path)
     if manifest is not None and manifest.kind != "checkpoint":
         _check_classes(path, manifest.labels, labels)
+        require_rgb(manifest)
         if manifest.head != "logits":
             raise OptionError(
                 f"{path.name} outputs a {manifest.head}, which says nothing about the other "

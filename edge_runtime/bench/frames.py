@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.golden import golden_frame
+from edge_runtime.yuv import as_input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,22 +37,25 @@ class Pictures:
         """Those for one model; taken once, as a camera would give others the next time.
 
         Returns:
-            (height, width, 3) uint8 in the model's colour order, at least one, not to be changed.
+            At least one, not to be changed: (height, width, 3) uint8 in the model's colour order,
+            or the bytes that a YUV model takes.
 
         Raises:
             SourceError: the source cannot be read or gave no frame.
         """
         preprocess = manifest.preprocess
-        key = (manifest.input_size, preprocess.color, preprocess.resize)
+        key = (manifest.input_size, preprocess.color, preprocess.resize, preprocess.yuv)
         if key not in self._taken:
-            self._taken[key] = self._take(manifest)
+            if self._source is not None:
+                from edge_runtime.sources.take import take_frames
+
+                self._taken[key] = take_frames(self._source, manifest, self._count)
+            else:
+                drawn = self._draw(manifest)
+                self._taken[key] = [as_input(picture, preprocess) for picture in drawn]
         return self._taken[key]
 
-    def _take(self, manifest: Manifest) -> list[NDArray[np.uint8]]:
-        if self._source is not None:
-            from edge_runtime.sources.take import take_frames
-
-            return take_frames(self._source, manifest, self._count)
+    def _draw(self, manifest: Manifest) -> list[NDArray[np.uint8]]:
         size = manifest.input_size
         low, high = DRAWABLE_PX
         if not all(low <= edge <= high for edge in size):

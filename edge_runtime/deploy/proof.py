@@ -13,7 +13,7 @@ import numpy as np
 from edge_runtime.artifacts import read_manifest
 from edge_runtime.backends.base import EngineStamps, open_backend
 from edge_runtime.errors import ArtifactError
-from edge_runtime.golden import golden_frame, prove
+from edge_runtime.golden import golden_input, prove
 from edge_runtime.rig.engine import Network
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _read_mask(path: Path) -> NDArray[np.uint8] | None:
 
 def _infer(model: Path, manifest: Manifest, times: int) -> tuple[NDArray[np.uint8], float, str]:
     """The mask (height, width), median of `times` inferences in ms, and what ran it."""
-    picture = golden_frame(manifest.input_size)
+    picture = golden_input(manifest)
     with ExitStack() as stack:
         network = Network(stack.enter_context(open_backend(model, manifest)), manifest)
         prove(network, [picture])

@@ -19,6 +19,7 @@ from edge_runtime.artifacts import read_manifest
 from edge_runtime.backends.base import EngineStamps
 from edge_runtime.decode import mask_decoder, mask_size
 from edge_runtime.geometry import FrameGeometry
+from edge_runtime.pixels import require_rgb
 from edge_runtime.serving import serve
 from edge_runtime.zoo import bound, resolve_model
 
@@ -141,10 +142,11 @@ def open_segmenter(
         say: takes lines about terms and engines, also from another thread.
 
     Raises:
-        HypersegError: no such model, or nothing here runs it.
+        HypersegError: no such model, one that takes YUV, or nothing here runs it.
     """
     path = resolve_model(model)
     manifest = read_manifest(path)
+    require_rgb(manifest)
     mask_size(manifest)
     if bound(manifest):
         say(f"{manifest.name}: {manifest.license}")

@@ -55,7 +55,7 @@ class Network:
         self.key = manifest.sha256[:12]
         """Says in results and reports which model this is: the start of its file's sha256."""
         self.feed: NDArray[np.uint8] = backend.feeds[manifest.inputs[0].name][0]
-        """(height, width, 3) uint8, the picture to be inferred."""
+        """(height, width, 3) uint8, or the bytes of a YUV frame: the picture to be inferred."""
         self.decode = mask_decoder(backend, manifest)
 
     def infer(self, stamps: EngineStamps) -> NDArray[np.uint8]:
@@ -84,6 +84,7 @@ class Engine:
         self.size = manifest.input_size
         """(height, width) of the pictures."""
         self.resize = manifest.preprocess.resize
+        self.takes_yuv = manifest.preprocess.yuv is not None
         self.stamps = EngineStamps()
         """Of the latest inference."""
         self.changes: deque[Change] = deque(maxlen=CHANGES_KEPT)

@@ -222,7 +222,9 @@ class Lane:
             state="stale",
             timestamp_source=clock,
             capture_ns=frame.capture_ns,
-            geometry=FrameGeometry(frame.size, self.engine.size, self.engine.resize),
+            geometry=FrameGeometry(
+                frame.size, self.engine.size, self.engine.resize, even=self.engine.takes_yuv
+            ),
             picture=frame.picture,
             name=frame.name,
         )

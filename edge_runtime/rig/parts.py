@@ -77,6 +77,7 @@ def assemble(
         network=manifest.input_size,
         resize=manifest.preprocess.resize,
         color=manifest.preprocess.color,
+        yuv=manifest.preprocess.yuv,
         latest=None if policy is None else not policy.lossless,
         with_picture=options.with_picture
         or options.web is not None

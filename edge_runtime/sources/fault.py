@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SourceError
 from edge_runtime.redact import redact
+from edge_runtime.suggest import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,7 +181,7 @@ def _read_kinds(text: str) -> tuple[str, ...]:
 
 def _known(name: str) -> str:
     if name not in KINDS:
-        raise SourceError(f"no fault {name!r}; expected one of {', '.join(KINDS)}")
+        raise SourceError(f"no fault {name!r}; {suggestion(name, KINDS)}")
     return name
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.images import ImageFiles, images_in, is_image, names_of
 from edge_runtime.sources.plan import SOURCE_NAME, SourcePlan
+from edge_runtime.suggest import hint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +28,8 @@ def plan_path(path: Path) -> SourcePlan:
             return _plan_images(str(path), images_in(path))
         if not path.exists():
             raise SourceError(
-                f"no source {str(path)!r}: neither a file nor a folder; expected a video, an "
-                "image, a folder of images, rtsp://, v4l2:///dev/video0, csi://0 or test:"
+                f"no source {str(path)!r}: neither a file nor a folder; {_meant(path)}expected a "
+                "video, an image, a folder of images, rtsp://, v4l2:///dev/video0, csi://0 or test:"
             )
         _check_readable(path)
     except OSError as error:
@@ -41,6 +42,14 @@ def plan_path(path: Path) -> SourcePlan:
         properties={"uri": path.absolute().as_uri(), "caps": "video/x-raw(ANY)"},
         clock="file",
     )
+
+
+def _meant(path: Path) -> str:
+    """What of that folder comes near to the name."""
+    try:
+        return hint(path.name, os.listdir(path.parent))  # noqa: PTH208 (names are all it takes)
+    except OSError:
+        return ""
 
 
 def _check_readable(path: Path) -> None:

@@ -16,6 +16,7 @@ from edge_runtime.sources.fault import KINDS, SCHEME, parse_schedule, split_faul
 from edge_runtime.sources.fault_script import FaultScript
 from edge_runtime.sources.files import URI_DECODER, plan_path
 from edge_runtime.sources.plan import SourcePlan
+from edge_runtime.suggest import hint
 
 if TYPE_CHECKING:
     from edge_runtime.video import Source, SourceRequest
@@ -24,6 +25,8 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
 """Two letters at least: ``C:`` is a drive."""
 
 _RTSP = ("rtsp", "rtsps", "rtspt", "rtspu", "rtsph")
+SCHEMES = ("test", "v4l2", "csi", "rtsp", "file", "fault", "launch")
+"""What those may have meant who wrote another."""
 
 
 def open_source(text: str, request: SourceRequest) -> Source:
@@ -194,7 +197,8 @@ def _plan_other(uri: str, scheme: str) -> SourcePlan:
     if not Gst.uri_protocol_is_supported(Gst.URIType.SRC, scheme):
         raise SourceError(
             f"no source {redact(uri)!r}: neither a file nor a URI that GStreamer reads here; "
-            "expected a path, rtsp://, v4l2:///dev/video0, csi://0, test: or a launch text"
+            f"{hint(scheme, SCHEMES)}expected a path, rtsp://, v4l2:///dev/video0, csi://0, test: "
+            "or a launch text"
         )
     return SourcePlan(
         uri=redact(uri),

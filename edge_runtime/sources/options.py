@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from edge_runtime.errors import SourceError
+from edge_runtime.suggest import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,7 @@ def parse_options(uri: str, query: str, allowed: tuple[str, ...]) -> UriOptions:
     values: dict[str, object] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in allowed:
-            raise SourceError(f"{uri}: unknown option {name!r}; it takes {', '.join(allowed)}")
+            raise SourceError(f"{uri}: unknown option {name!r}; {suggestion(name, allowed)}")
         read, expected = _READERS[name]
         try:
             values[name] = read(text)

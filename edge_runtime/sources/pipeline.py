@@ -13,6 +13,7 @@ from edge_runtime.errors import SourceEndedError, SourceError
 from edge_runtime.gst import Gst, raw_format, view_pixels
 from edge_runtime.sources.ledger import Entry, FrameLedger
 from edge_runtime.sources.opening import POLL_S, OpenPipeline, pull_matching
+from edge_runtime.sources.pictures import PicturePool
 from edge_runtime.sources.stamping import presentation_time
 from edge_runtime.video import Frame, SourceCounters, SourceInfo
 
@@ -35,6 +36,7 @@ class GstSource:
         self._ledger = FrameLedger()
         self._info = SourceInfo(plan.uri, False, (0, 0), None, "", "arrival")
         self._open: OpenPipeline | None = None
+        self._pictures = PicturePool()
         self._open_until = 0.0
         self._newest = False
         self._delivered = 0
@@ -210,7 +212,8 @@ class GstSource:
         buffer = pull_matching(pipeline.picture, entry.pts_ns)
         if buffer is None:
             return None
-        picture = np.array(view_pixels(buffer, entry.size), order="C")
+        picture = self._pictures.take((*entry.size, 3))
+        np.copyto(picture, view_pixels(buffer, entry.size))
         copies.host_pixel_maps += 1
         copies.copied(picture.nbytes)
         return picture

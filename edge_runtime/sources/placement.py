@@ -14,7 +14,8 @@ import numpy as np
 
 from edge_runtime.geometry import FrameGeometry
 from edge_runtime.gst import Gst, RawFormat, raw_format, view_pixels
-from edge_runtime.sources.tail import FIT, SQUARE, SQUARE_SCALE, fit_caps
+from edge_runtime.sources.rows import RowsCanvas, colorimetry, needs_rgb
+from edge_runtime.sources.tail import DETOUR, FIT, SQUARE, SQUARE_SCALE, fit_caps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,13 +33,16 @@ class NetworkPlacement:
         self.network = request.network
         self._request = request
         self._fit = fit_caps(request, surfaces=surfaces)
+        self._rows = None if request.yuv is None else RowsCanvas(request.yuv, request.network)
         self._canvas = np.zeros((*request.network, 3), np.uint8)
         self._laid: tuple[int, int, int, int] | None = None
         self.content = lru_cache(maxsize=64)(self._content)
         """(top, left, height, width) by frame size."""
 
     def _content(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        return FrameGeometry(size, self._request.network, self._request.resize).content
+        request = self._request
+        even = request.yuv is not None
+        return FrameGeometry(size, request.network, request.resize, even=even).content
 
     def follow(self, pipeline: Any) -> tuple[Any, Any]:
         """The (pad, probe callback) that keeps the pipeline's filters fitting to the frames."""
@@ -46,12 +50,18 @@ class NetworkPlacement:
 
         def on_event(event: Any) -> None:
             if event.type == Gst.EventType.CAPS:
-                found = raw_format(event.parse_caps())
+                caps, start = event.parse_caps(), self._fit
+                found = raw_format(caps)
                 self.size = found.size if square is None else _square_size(found)
                 if square is not None:
                     square.set_property("caps", _caps("video/x-raw", *self.size))
                 _, _, height, width = self.content(self.size)
-                fit.set_property("caps", _caps(self._fit, height, width))
+                if (yuv := self._request.yuv) is not None:
+                    start += f",colorimetry=(string){colorimetry(yuv, caps)}"
+                if yuv is not None and (detour := pipeline.get_by_name(DETOUR)) is not None:
+                    kind = "video/x-raw,format=RGBx" if needs_rgb(yuv, caps) else "video/x-raw"
+                    detour.set_property("caps", Gst.Caps.from_string(kind))
+                fit.set_property("caps", _caps(start, height, width))
 
         return pipeline.get_by_name(SQUARE_SCALE).get_static_pad("sink"), on_event
 
@@ -64,9 +74,12 @@ class NetworkPlacement:
             copies: counts what is done.
 
         Returns:
-            (network height, network width, 3) uint8. A letterboxed one is overwritten by the next.
+            (network height, network width, 3) uint8, or the bytes that a YUV model takes. A
+            letterboxed one is overwritten by the next.
         """
         place = self.content(size)
+        if self._rows is not None:
+            return self._rows.lay(buffer, place, copies)
         top, left, height, width = place
         pixels = view_pixels(buffer, (height, width))
         copies.host_pixel_maps += 1

@@ -26,6 +26,8 @@ SQUARE = "edge_square"
 """Caps filter: frames with square pixels. Not part of every tail."""
 FIT = "edge_fit"
 """Caps filter: the frame as it lies in the network's input."""
+DETOUR = "edge_detour"
+"""Caps filter: what frames for a YUV model become before they become that; anything by default."""
 FRAMES = "edge_frames"
 """The tee."""
 NET = "edge_net"
@@ -74,6 +76,8 @@ def fit_caps(request: SourceRequest, *, surfaces: bool) -> str:
     """
     if surfaces:
         return "video/x-raw(memory:NVMM),format=RGBA"
+    if request.yuv is not None:
+        return f"video/x-raw,format={request.yuv.pixels.upper()}"
     return f"video/x-raw,format={request.color}"
 
 
@@ -81,6 +85,7 @@ def _software_tail(request: SourceRequest, elements: Elements) -> str:
     require(elements, "videoscale")
     # A converter first: videoflip takes fewer formats than decoders give. It costs nothing where
     # it has nothing to do.
+    detour = "" if request.yuv is None else f"capsfilter name={DETOUR} ! videoconvert ! "
     flip = elements.has("videoflip")
     upright = "videoconvert ! videoflip video-direction=auto ! " if flip else ""
     return _assemble(
@@ -90,7 +95,9 @@ def _software_tail(request: SourceRequest, elements: Elements) -> str:
         ),
         to_picture="videoconvert",
         # Scaled before converted: there is less to convert.
-        to_network=f"videoscale add-borders=false ! videoconvert ! {_fit(request)} ! {_sink(NET)}",
+        to_network=(
+            f"videoscale add-borders=false ! videoconvert ! {detour}{_fit(request)} ! {_sink(NET)}"
+        ),
         request=request,
     )
 
@@ -100,13 +107,15 @@ def _jetson_tail(request: SourceRequest, converter: str) -> str:
 
     Written after NVIDIA's documentation and not run on a device yet. Two limits against the
     software path: frames are not turned by a video's orientation tag, and a pixel aspect ratio is
-    left to the converter.
+    left to the converter. For a model that takes NV12 nothing is left to do behind it.
     """
+    host = "RGBA" if request.yuv is None else "NV12"
     return _assemble(
         prepare=f"identity name={SQUARE_SCALE}",
         to_picture=f"{converter} ! video/x-raw,format=BGRx ! videoconvert",
         to_network=(
-            f"{converter} ! video/x-raw,format=RGBA ! videoconvert ! {_fit(request)} ! {_sink(NET)}"
+            f"{converter} ! video/x-raw,format={host} ! videoconvert ! {_fit(request)} "
+            f"! {_sink(NET)}"
         ),
         request=request,
     )

@@ -27,7 +27,8 @@ def take_frames(source: str, manifest: Manifest, count: int) -> list[NDArray[np.
         count: how many; a source may have fewer.
 
     Returns:
-        (height, width, 3) uint8 frames in the model's colour order, at least one.
+        At least one frame of uint8: (height, width, 3) in the model's colour order, or the bytes
+        that a YUV model takes (`edge_runtime.pixels.YuvFormat.rows`).
 
     Raises:
         SourceError: the source cannot be read or gave no frame.
@@ -35,7 +36,9 @@ def take_frames(source: str, manifest: Manifest, count: int) -> list[NDArray[np.
     from edge_runtime.sources import open_source
 
     preprocess = manifest.preprocess
-    request = SourceRequest(manifest.input_size, preprocess.resize, preprocess.color, latest=False)
+    request = SourceRequest(
+        manifest.input_size, preprocess.resize, preprocess.color, preprocess.yuv, latest=False
+    )
     frames: list[NDArray[np.uint8]] = []
     with open_source(source, request) as video:
         while len(frames) < count and not video.ended:

@@ -19,6 +19,7 @@ from edge_runtime.device import describe_device
 from edge_runtime.engines.gpu import query_gpu
 from edge_runtime.engines.identity import identity_of
 from edge_runtime.errors import HypersegError, OptionError
+from edge_runtime.pixels import require_rgb
 from edge_runtime.zoo import resolve_model
 from export.selftest.account import CALIBRATION_FRAMES, PRECISIONS, Entry, Selftest
 from export.selftest.latency import Latency, measure
@@ -44,6 +45,7 @@ def selftest(options: SelftestOptions, report: Callable[[str], None] = lambda _:
     """
     model = resolve_model(options.model)
     manifest = read_manifest(model, kind="onnx")
+    require_rgb(manifest)
     if manifest.options.get("precision", "fp32") != "fp32":
         raise OptionError(f"{model} is not FP32; give the model that the others are made of")
     gpu = query_gpu()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.artifacts import check_readable, read_manifest
 from edge_runtime.errors import OptionError
+from edge_runtime.pixels import require_rgb
 from edge_runtime.stored_weights import unpack_weights
 from edge_runtime.zoo import resolve_model
 from export.precision import graph_precision, load_graph
@@ -70,6 +71,7 @@ def read_subjects(texts: Sequence[str]) -> Subjects:
             subjects.checkpoint = path
             continue
         manifest = read_manifest(path)
+        require_rgb(manifest, "verify its RGB form; `hyperseg inspect` says how they compare")
         if manifest.kind == "engine":
             subjects.engines.append(Model(path, manifest))
             continue

@@ -16,6 +16,7 @@ import torch
 from edge_runtime.artifacts import read_manifest
 from edge_runtime.cli import main
 from edge_runtime.errors import ArtifactError, ManifestError, OptionError, ParityError
+from edge_runtime.pixels import YuvFormat
 from export.export import export
 from export.options import ExportOptions
 from export.parity import compare, require
@@ -74,6 +75,17 @@ def test_weights_stored_as_float16_halve_the_file_and_are_owned_up_to(
         for path in (exported, output)
     ]
     assert (masks[0][0] != masks[1][0]).mean() < 0.05
+
+
+@pytest.mark.slow
+def test_a_checkpoint_becomes_a_model_for_nv12_with_small_weights(checkpoint, tmp_path):
+    output, yuv = tmp_path / "nv12.onnx", YuvFormat("nv12", "bt709")
+    export(checkpoint, ExportOptions(output, SIZE, store="float16", yuv=yuv))
+    manifest = read_manifest(output, kind="onnx")
+    assert manifest.preprocess.yuv == yuv
+    assert manifest.input_size == SIZE
+    assert manifest.options["yuv"]["rewrite_error"] < 1e-12
+    assert manifest.options["storage"]["weights"] == "float16"
 
 
 def test_the_manifest_says_what_it_is(exported, checkpoint):

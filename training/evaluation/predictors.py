@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from edge_runtime.backends.base import EngineStamps
 from edge_runtime.geometry import FrameGeometry
+from edge_runtime.yuv import as_input
 from training.evaluation.options import EvalOptions
 from training.evaluation.placing import place, window_starts, zoom
 from training.normalise import normalise
@@ -90,14 +91,15 @@ class BackendNetwork:
 
 
 class _Feed:
-    """Runs a backend on one RGB frame, in the colour order its model wants."""
+    """Runs a backend on one RGB frame, in the colour order or the YUV format its model wants."""
 
     def __init__(self, backend: Backend, manifest: Manifest) -> None:
-        self._bgr = manifest.preprocess.color == "BGR"
+        self._preprocess = manifest.preprocess
         self._backend, self._input = backend, backend.inputs[0].name
 
     def __call__(self, frame: NDArray[np.uint8]) -> None:
-        self._backend.feeds[self._input][0] = frame[:, :, ::-1] if self._bgr else frame
+        ordered = frame[:, :, ::-1] if self._preprocess.color == "BGR" else frame
+        self._backend.feeds[self._input][0] = as_input(ordered, self._preprocess)
         self._backend.infer(EngineStamps())
 
 
@@ -113,13 +115,15 @@ class MaskPredictor:
     def __init__(self, backend: Backend, manifest: Manifest, resize: ResizeMode) -> None:
         self.labels, self.resize = manifest.labels, resize
         self.input_size = manifest.input_size
+        self._even = manifest.preprocess.yuv is not None
         self._feed, self._backend = _Feed(backend, manifest), backend
         self._output = backend.outputs[0].name
 
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """See `Predictor.predict`."""
         height, width = image.shape[:2]
-        geometry = FrameGeometry((height, width), self.input_size, self.resize)
+        size = height, width
+        geometry = FrameGeometry(size, self.input_size, self.resize, even=self._even)
         self._feed(place(image, geometry))
         mask = self._backend.fetches[self._output].reshape(self.input_size)
         # A copy: the next inference overwrites what this one left.

@@ -81,8 +81,9 @@ def _input(manifest: Manifest, training: Mapping[str, Any]) -> str:
     preprocess = manifest.preprocess
     if manifest.inputs:
         height, width = manifest.input_size
+        pixels = preprocess.yuv or preprocess.color
         return (
-            f"uint8 {preprocess.color} frames of {height}x{width} (height x width), "
+            f"uint8 {pixels} frames of {height}x{width} (height x width), "
             f"{preprocess.resize}; the graph normalises them itself; output: {manifest.head}"
         )
     size = training.get("size")

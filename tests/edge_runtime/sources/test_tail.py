@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from edge_runtime.errors import DependencyError
+from edge_runtime.pixels import YuvFormat
 from edge_runtime.sources.elements import (
     InstalledElements,
     decoder_settings,
     hardware_converter,
 )
-from edge_runtime.sources.tail import FIT, NET, PICTURE, PROOF, SURFACE, tail_launch
+from edge_runtime.sources.tail import DETOUR, FIT, NET, PICTURE, PROOF, SURFACE, tail_launch
 from edge_runtime.video import SourceRequest
 
 NETWORK = (512, 1024)
@@ -151,3 +152,24 @@ def test_what_is_installed_here_is_looked_up() -> None:
     assert not elements.has_property("videoscale", "enable-max-performance")
     assert not elements.has("no-such-element")
     assert not elements.has_property("no-such-element", "sync")
+
+
+def test_for_a_model_that_takes_nv12_a_jetson_leaves_no_colours_to_the_cpu() -> None:
+    request = SourceRequest(NETWORK, yuv=YuvFormat("nv12"))
+
+    text = tail_launch(request, ListedElements(JETPACK_6))
+
+    assert "RGB" not in text
+    fit = f'capsfilter name={FIT} caps="video/x-raw,format=NV12"'
+    assert (
+        f"nvvidconv interpolation-method=1 ! video/x-raw,format=NV12 ! videoconvert ! {fit}" in text
+    )
+
+
+def test_frames_that_change_their_range_only_can_be_sent_another_way() -> None:
+    yuv = SourceRequest(NETWORK, yuv=YuvFormat("yuy2"))
+
+    assert f"videoconvert ! capsfilter name={DETOUR} ! videoconvert ! capsfilter name={FIT}" in (
+        tail_launch(yuv, ListedElements(PC))
+    )
+    assert DETOUR not in tail_launch(REQUEST, ListedElements(PC))
