@@ -13,17 +13,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from benchmarks.forms import calibrated
+from benchmarks.graphs import one_frame_ranges, quantised
 from benchmarks.paired import report
-from calibration.policy import POLICIES, place
-from calibration.qdq import insert
 from edge_runtime.errors import HypersegError
 from export.fp16 import prepared, to_fp16
-from export.fp16_measure import ranges
 from export.fp16_policy import out_of_range
-from export.probe_frames import probe_frames
 from export.tensorrt.trial import try_graph
 from export.to_onnx import to_onnx
 from training.presets import PRESETS, preset
@@ -33,9 +28,6 @@ if TYPE_CHECKING:
 
     import onnx
 
-LARGEST = 1e4
-"""Ranges of random weights may be beyond any use; scales are taken of no more than this."""
-
 
 def graphs(name: str) -> Iterator[tuple[str, onnx.ModelProto]]:
     """The preset's FP32, FP16 and Q/DQ graphs at its training size."""
@@ -43,12 +35,9 @@ def graphs(name: str) -> Iterator[tuple[str, onnx.ModelProto]]:
     exact = to_onnx(calibrated(name), config.train_size, "mask")
     yield "fp32", exact
     source = prepared(exact)
-    frames = [frame[None] for frame in probe_frames(config.train_size, 1, config.mean, config.std)]
-    found = ranges(source, frames)
+    found = one_frame_ranges(source, config, config.train_size)
     yield "fp16", to_fp16(source, out_of_range(source, found))
-    placement = place(exact, POLICIES["trt-gpu"])
-    usable = {key: float(np.clip(value, 1e-4, LARGEST)) for key, value in found.items()}
-    yield "int8", insert(exact, placement, usable)
+    yield "int8", quantised(exact, found, "trt-gpu")
 
 
 def row(precision: str, graph: onnx.ModelProto) -> dict[str, Any]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from training.model.config import HyperSegConfig
+
 
 DENSE_GMACS = 130.0
 """Billions of float32 multiply-accumulates a second and core that networks of plain 3x3
@@ -53,16 +55,21 @@ class ReferenceForm(nn.Module):
         return self.net(image).argmax(1).to(torch.uint8)
 
 
-def calibrated(name: str) -> HyperSeg:
-    """A preset with batch-norm statistics of unit-scale noise: no decay to denormals."""
+def calibrated(network: str | HyperSegConfig, side: int = 128) -> HyperSeg:
+    """A preset or network with batch-norm statistics of unit-scale noise: no decay to denormals.
+
+    Args:
+        network: name of a preset, or a configuration.
+        side: height and width of the noise; must fit the network.
+    """
     torch.manual_seed(0)
-    net = HyperSeg(preset(name))
+    net = HyperSeg(preset(network) if isinstance(network, str) else network)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
     with torch.no_grad():
         for _ in range(2):
-            net.train()(torch.randn(2, 3, 128, 128))
+            net.train()(torch.randn(2, 3, side, side))
     return net.eval()
 
 

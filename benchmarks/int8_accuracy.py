@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
+from benchmarks.labelled import labelled_arguments
 from benchmarks.paired import report
 from calibration.calibrate import calibrate
 from calibration.cli import ROUNDING_NAMES
@@ -181,20 +182,13 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Compare on one labelled split."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="FLOAT.onnx")
-    parser.add_argument("--frames", required=True, help="as for hyperseg calibrate")
-    parser.add_argument("--samples", type=int, default=64)
-    parser.add_argument("--data", required=True, help="labelled images: camvid:DIR, ...")
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--every", type=int, default=1, help="score each n-th image only")
+    labelled_arguments(parser)
     parser.add_argument("--policy", nargs="*", choices=list(POLICIES), default=list(POLICIES))
     parser.add_argument("--rounding", nargs="*", choices=ROUNDING_NAMES, default=("nearest",))
     parser.add_argument("--rival", nargs="*", choices=RIVAL_METHODS, default=RIVAL_METHODS)
     parser.add_argument(
         "--rival-operators", nargs="*", choices=list(RIVAL_OPERATORS), default=list(RIVAL_OPERATORS)
     )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     logging.getLogger().setLevel(logging.ERROR)  # the rival warns of each run
     with tempfile.TemporaryDirectory() as folder:

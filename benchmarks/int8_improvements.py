@@ -23,6 +23,7 @@ from onnx import numpy_helper
 
 from benchmarks.equalisation import equalised
 from benchmarks.int8_accuracy import EveryNth
+from benchmarks.labelled import labelled_arguments
 from benchmarks.paired import report
 from calibration.adaptive import Rounded
 from calibration.graph import GraphView
@@ -197,17 +198,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Compare on one labelled split."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="FLOAT.onnx with a mask head")
-    parser.add_argument("--frames", required=True, help="as for hyperseg calibrate")
-    parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--data", required=True, help="labelled images: camvid:DIR, ...")
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--every", type=int, default=10, help="score each n-th image only")
+    labelled_arguments(parser, "FLOAT.onnx with a mask head", samples=16, every=10)
     parser.add_argument("--policy", choices=list(POLICIES), default="ort-cpu")
     parser.add_argument("--method", choices=METHODS, default="mse")
     parser.add_argument("--ranges", type=Path, help="learned by QAT, for this model")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(options, Path(folder))

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 
 from benchmarks.int8_accuracy import EveryNth
+from benchmarks.labelled import labelled_arguments
 from benchmarks.paired import report
 from calibration.calibrate import calibrate
 from calibration.judge import Runner, judge
@@ -166,17 +167,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Compare on one labelled split."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="FLOAT.onnx")
+    labelled_arguments(parser)
     parser.add_argument("--venv", type=Path, required=True, help="folder for the rival's packages")
-    parser.add_argument("--frames", required=True, help="as for hyperseg calibrate")
-    parser.add_argument("--samples", type=int, default=64)
-    parser.add_argument("--data", required=True, help="labelled images: camvid:DIR, ...")
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--every", type=int, default=1, help="score each n-th image only")
     parser.add_argument("--policy", choices=list(POLICIES), default="trt-gpu")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(options, Path(folder))

@@ -47,39 +47,13 @@ def main() -> None:
 def reduced_network(folder: Path) -> Path:
     """`street-n` at 64x128 with random weights, as an artefact that the runtime takes."""
     # Imported here: another model needs no torch.
-    import numpy as np
-    import onnx
-    import torch
-
     from benchmarks.forms import calibrated
-    from edge_runtime.artifacts import (
-        CreatedBy,
-        Manifest,
-        Preprocess,
-        TensorSpec,
-        write_artifact,
-    )
-    from edge_runtime.labels import STREET_8
-    from export.deploy import DeployHyperSeg
-    from export.to_onnx import trace
+    from benchmarks.graphs import write_model
+    from export.to_onnx import to_onnx
 
     net = calibrated("street-n")
-    frame = torch.from_numpy(np.zeros((1, *SIZE, 3), np.uint8))
-    part, path = folder / "part.onnx", folder / "reduced.onnx"
-    onnx.save(trace(DeployHyperSeg(net, SIZE, "mask"), frame, "frame", "mask"), part)
-    manifest = Manifest(
-        kind="onnx",
-        name="street-n reduced",
-        sha256="",
-        created_by=CreatedBy("benchmarks.soak", "0"),
-        labels=STREET_8,
-        preprocess=Preprocess(net.config.mean, net.config.std),
-        inputs=(TensorSpec("frame", (1, *SIZE, 3), "uint8"),),
-        outputs=(TensorSpec("mask", (1, *SIZE), "uint8"),),
-        head="mask",
-    )
-    write_artifact(part, path, manifest)
-    return path
+    graph = to_onnx(net, SIZE, "mask")
+    return write_model(graph, folder / "reduced.onnx", net.config, "street-n reduced")
 
 
 def command(model: Path, kept: Path, folder: Path, options: argparse.Namespace) -> list[str]:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edge_runtime.bench.options import DURATION_S, UNTIL_STABLE, BenchOptions, WarmUpPlan
+from edge_runtime.cli_options import Output, reporting
+from edge_runtime.completion import candidates
 from edge_runtime.durations import duration
-from edge_runtime.errors import EXIT_INTERRUPTED, OptionError
+from edge_runtime.errors import EXIT_GATE, EXIT_INTERRUPTED, OptionError
 from edge_runtime.places import why_unwritable
 from edge_runtime.service.secrets import reveal
+from edge_runtime.shared_options import report_option, threads_option
 
 if TYPE_CHECKING:
-    from edge_runtime.bench.report import BenchReport
+    from pathlib import Path
 
-EXIT_OTHER_MASKS = 3
-"""Exit code where a model's masks are not those that were expected."""
-STDOUT = "-"
+    from edge_runtime.bench.report import BenchReport
 
 
 def warmup_plan(value: str | WarmUpPlan) -> WarmUpPlan:
@@ -37,7 +37,7 @@ def warmup_plan(value: str | WarmUpPlan) -> WarmUpPlan:
 
 
 @click.command()
-@click.argument("models", nargs=-1, metavar="MODEL|ENGINE...")
+@click.argument("models", nargs=-1, metavar="MODEL|ENGINE...", shell_complete=candidates.models)
 @click.option(
     "--models",
     "more",
@@ -78,6 +78,7 @@ def warmup_plan(value: str | WarmUpPlan) -> WarmUpPlan:
 @click.option(
     "--source",
     metavar="SOURCE",
+    shell_complete=candidates.sources,
     help="Where the pictures come from, any source of run.  [default: a drawn street]",
 )
 @click.option(
@@ -88,12 +89,7 @@ def warmup_plan(value: str | WarmUpPlan) -> WarmUpPlan:
     metavar="N",
     help="Different pictures, taken by turns.",
 )
-@click.option(
-    "--threads",
-    type=int,
-    metavar="N",
-    help="CPU threads for one inference.  [default: one per core]",
-)
+@threads_option
 @click.option(
     "--tune",
     is_flag=True,
@@ -108,13 +104,8 @@ def warmup_plan(value: str | WarmUpPlan) -> WarmUpPlan:
     metavar="HASH",
     help="Start of the hash that every model's masks must have; exit code 3 if one differs.",
 )
-@click.option(
-    "--json",
-    "json_to",
-    metavar="F.json|-",
-    help="Write the report as JSON to a file, or print it instead of tables.",
-)
-@click.option("--quiet", is_flag=True, help="No progress and no tables.")
+@report_option
+@reporting
 @click.pass_context
 def bench(
     ctx: click.Context,
@@ -131,8 +122,8 @@ def bench(
     tune: bool,
     untuned: bool,
     expect_masks: str | None,
-    json_to: str | None,
-    quiet: bool,
+    report: Path | None,
+    output: Output,
 ) -> None:
     """Measure how fast MODEL is here: warm, on real pictures, by trtexec's definitions.
 
@@ -153,50 +144,45 @@ def bench(
         threads=threads,
         tuned=not untuned,
     )
-    target = None if json_to in (None, STDOUT) else Path(str(json_to))
-    if target is not None and (why := why_unwritable(target)) is not None:
-        raise OptionError(f"cannot write {target}: {why}")
+    if report is not None and (why := why_unwritable(report)) is not None:
+        raise OptionError(f"cannot write {report}: {why}")
     if tune:
-        _tune(options, target, json_to, quiet=quiet)
+        if report is not None:
+            raise OptionError("a tuning has no --report; --json F.json writes what was tried")
+        _tune(options, output)
         return
-    report = _bench(options, target, json_to, quiet=quiet)
-    if report.ended == "interrupted":
+    measured = _bench(options, output)
+    if report is not None:
+        measured.write(report)
+    if measured.ended == "interrupted":
         ctx.exit(EXIT_INTERRUPTED)
-    if other := _others(report, expect_masks):
+    if other := _others(measured, expect_masks):
         click.echo(f"hyperseg: bench failed: {other}", err=True)
-        ctx.exit(EXIT_OTHER_MASKS)
+        ctx.exit(EXIT_GATE)
 
 
-def _bench(
-    options: BenchOptions, target: Path | None, json_to: str | None, *, quiet: bool
-) -> BenchReport:
+def _bench(options: BenchOptions, output: Output) -> BenchReport:
     # Imported here, as below: `--help` and a wrong option need neither numpy nor a model.
     from edge_runtime.bench.bench import Quiet, bench
     from edge_runtime.bench.display import Bar, print_bench
 
-    with nullcontext(Quiet()) if quiet else Bar() as progress:
+    with nullcontext(Quiet()) if output.quiet else Bar() as progress:
         report = bench(options, progress)
-    if target is not None:
-        report.write(target)
-    if json_to == STDOUT:
-        click.echo(report.to_json(), nl=False)
-    elif not quiet:
+    output.deliver(report.to_json)
+    if output.shows:
         print_bench(report)
     return report
 
 
-def _tune(options: BenchOptions, target: Path | None, json_to: str | None, *, quiet: bool) -> None:
+def _tune(options: BenchOptions, output: Output) -> None:
     from edge_runtime.bench.bench import Quiet
     from edge_runtime.bench.display import Bar, print_tuning
     from edge_runtime.bench.tune import tune
 
-    with nullcontext(Quiet()) if quiet else Bar() as progress:
+    with nullcontext(Quiet()) if output.quiet else Bar() as progress:
         report = tune(options, progress)
-    if target is not None:
-        report.write(target)
-    if json_to == STDOUT:
-        click.echo(report.to_json(), nl=False)
-    elif not quiet:
+    output.deliver(report.to_json)
+    if output.shows:
         print_tuning(report)
 
 

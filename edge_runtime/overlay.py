@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from edge_runtime.result import FrameMasks
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -32,7 +34,8 @@ class Overlay:
     def __init__(self, labels: LabelSet) -> None:
         self._names = labels.names
         self._table = labels.lookup_table(bgr=True)
-        self._canvas = np.zeros((0, 0, 3), np.uint8)
+        self._masks = FrameMasks()
+        self._canvas = self._colours = np.zeros((0, 0, 3), np.uint8)
 
     def draw(self, result: Result) -> NDArray[np.uint8]:
         """The frame's picture, its own mask over it if it has one.
@@ -46,14 +49,15 @@ class Overlay:
         height, width = result.geometry.frame
         if self._canvas.shape[:2] != (height, width):
             self._canvas = np.zeros((height, width, 3), np.uint8)
+            self._colours = np.zeros((height, width, 3), np.uint8)
         canvas = self._canvas
-        mask = result.mask_on_frame()
+        mask = self._masks.of(result)
         if result.picture is None:
             canvas[:] = 0
         elif mask is None:
             np.copyto(canvas, result.picture)
         else:
-            colours = cv2.applyColorMap(mask, self._table[:, None, :])
+            colours = cv2.applyColorMap(mask, self._table[:, None, :], dst=self._colours)
             cv2.addWeighted(result.picture, 1 - ALPHA, colours, ALPHA, 0, dst=canvas)
         if result.mask is not None:
             self._draw_legend(canvas, result.mask)

@@ -88,3 +88,21 @@ class Result:
             return self
         np.copyto(buffer, self.mask)
         return replace(self, mask=buffer)
+
+
+class FrameMasks:
+    """Masks at the size of their frames in one buffer, for a consumer that keeps none of them.
+
+    Not for several threads.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = np.empty((0, 0), np.uint8)
+
+    def of(self, result: Result) -> NDArray[np.uint8] | None:
+        """As `Result.mask_on_frame`, but overwritten by the next call."""
+        if result.mask is None:
+            return None
+        if self._buffer.shape != result.geometry.frame:
+            self._buffer = np.empty(result.geometry.frame, np.uint8)
+        return result.geometry.mask_to_frame(result.mask, self._buffer)

@@ -14,16 +14,18 @@ from edge_runtime.artifacts import created_by_this_command
 from edge_runtime.backends.base import open_backend
 from edge_runtime.backends.settings import OrtSettings
 from edge_runtime.bench.conditions import Tapped, look, together
-from edge_runtime.bench.figures import paired_ratio, summarise
+from edge_runtime.bench.figures import distribute, paired_ratio, summarise
 from edge_runtime.bench.frames import Pictures
 from edge_runtime.bench.judge import drift, warnings
 from edge_runtime.bench.measure import Hooks, Measurement
+from edge_runtime.bench.memory import model_peak_mb
 from edge_runtime.bench.opened import compare_masks, labelled, open_model
 from edge_runtime.bench.report import BenchReport, Identity, ModelFigures
 from edge_runtime.bench.subject import METRICS
 from edge_runtime.bench.tuned import open_tuned
 from edge_runtime.device import describe_device
 from edge_runtime.engines.identity import identity_of
+from edge_runtime.errors import BackendError
 from edge_runtime.redact import redact
 from edge_runtime.stop import Stop, signals
 from edge_runtime.telemetry.sampler import Sampler, find_sensors
@@ -104,6 +106,10 @@ def bench(options: BenchOptions, progress: Progress | None = None) -> BenchRepor
             for one, warm in zip(opened, warmed, strict=True)
         ]
         device, telemetry = describe_device(), sampler.summary()
+        if not stop.requested():
+            progress.phase("measuring memory")
+            paths = [one.path for one in opened]
+            models = [_with_memory(one, path) for one, path in zip(models, paths, strict=True)]
     created_by = created_by_this_command()
     return BenchReport(
         created_by=replace(created_by, command=redact(created_by.command)),
@@ -165,7 +171,18 @@ def _figures(one: Opened, warmed: Warmed, first: Opened, measurement: Measuremen
         else paired_ratio(subject.values["wall"], first.subject.values["wall"]),
         curve=curve,
         drift=drift(curve),
+        distribution=distribute(subject.values["latency"]),
     )
+
+
+def _with_memory(figures: ModelFigures, path: Path) -> ModelFigures:
+    """The figures of a model with its peak memory, or with the reason why there is none."""
+    try:
+        peak_mb = model_peak_mb(path, threads=figures.identity.threads)
+    except BackendError as error:
+        reasons = {**figures.not_measured, "memory": str(error)}
+        return replace(figures, not_measured=reasons)
+    return replace(figures, peak_memory_mb=peak_mb)
 
 
 def _precision(one: Opened) -> str:

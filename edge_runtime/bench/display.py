@@ -164,6 +164,10 @@ def _notes(figures: ModelFigures) -> list[str]:
         f"Masks {masks.hash[:12]}, {masks.classes} classes"
         f"{'' if masks.unchanged else ', NOT the same after the measurement'}.",
     ]
+    if figures.peak_memory_mb is not None:
+        lines.append(
+            f"Peak memory {figures.peak_memory_mb:.0f} MB, of a process with this model alone."
+        )
     if figures.drift is not None:
         lines.append(f"Last quarter of the curve over the first: {figures.drift:.3f}.")
     reasons: dict[str, list[str]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ PERCENTILES = (90, 95, 99)
 UNSTABLE = 0.025
 """Coefficient of variation above which trtexec 10.16 and 11 warn; 10.3 warns above 0.01."""
 
+BIN_RATIO = 1.02
+"""Of a distribution: a bin is 2 % wide."""
+SHORTEST_MS = 1e-6
+"""Of the clock: what took less lies in the first bin."""
 MIN_ROUNDS = 10
 """Rounds below which no confidence interval is given."""
 MOST_BLOCKS = 1000
@@ -34,6 +39,29 @@ class Summary:
     percentiles: dict[str, float]
     variation: float
     """Coefficient of variation."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How many queries took how long, in bins that grow by a constant ratio."""
+
+    bin_ratio: float
+    """Upper bound of a bin by its lower bound."""
+    bins_ms: list[float]
+    """Upper bounds of the bins below, of those only that hold queries."""
+    counts: list[int]
+
+
+def distribute(values_ms: Sequence[float]) -> Distribution:
+    """Count queries by what they took; there is at least one."""
+    width = math.log(BIN_RATIO)
+    places = Counter(math.ceil(math.log(max(value, SHORTEST_MS)) / width) for value in values_ms)
+    ordered = sorted(places)
+    return Distribution(
+        bin_ratio=BIN_RATIO,
+        bins_ms=[BIN_RATIO**place for place in ordered],
+        counts=[places[place] for place in ordered],
+    )
 
 
 def summarise(values_ms: Sequence[float]) -> Summary:

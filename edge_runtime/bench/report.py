@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
-from edge_runtime.artifacts import CreatedBy, write_text_atomic
+from edge_runtime.artifacts import CreatedBy
 from edge_runtime.bench.conditions import Conditions
-from edge_runtime.bench.figures import Ratio, Summary
+from edge_runtime.bench.figures import Distribution, Ratio, Summary
 from edge_runtime.bench.measure import Warmed, Window
 from edge_runtime.device import Device
+from edge_runtime.report_file import ReportFile
 from edge_runtime.telemetry.summary import Telemetry
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SCHEMA: Literal["hyperseg-edge.bench/1"] = "hyperseg-edge.bench/1"
 
@@ -100,10 +98,15 @@ class ModelFigures:
     """Of a sustained measurement."""
     drift: float | None = None
     """Median of the last quarter of the curve over that of the first; null below 8 windows."""
+    distribution: Distribution | None = None
+    """Of the latency; null in reports of earlier versions."""
+    peak_memory_mb: float | None = None
+    """Greatest resident memory of a process of its own that loads the model and runs it, 10^6
+    bytes (`edge_runtime.bench.memory`); null: not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchReport:
+class BenchReport(ReportFile):
     """Everything that is known about one bench."""
 
     schema: Literal["hyperseg-edge.bench/1"] = SCHEMA
@@ -128,11 +131,3 @@ class BenchReport:
     def to_json(self) -> str:
         """The report as JSON text, ending with a newline."""
         return msgspec.json.encode(self).decode() + "\n"
-
-    def write(self, path: Path) -> None:
-        """Write the report so that the file is either the old one or the complete new one.
-
-        Raises:
-            OptionError: the file cannot be written.
-        """
-        write_text_atomic(path, self.to_json())

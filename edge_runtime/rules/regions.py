@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from edge_runtime.rules.spec import FRAME
@@ -25,7 +26,7 @@ class Patch:
     rows: slice
     columns: slice
     inside: NDArray[np.bool_] | None
-    """(window height, window width); None if all do."""
+    """(window height, window width), contiguous; None if all do."""
     pixels: int
 
 
@@ -62,9 +63,11 @@ class RegionGrid:
 
     def _share(self, mask: NDArray[np.uint8], patch: Patch) -> NDArray[np.float64]:
         window = mask[patch.rows, patch.columns]
-        ids = window.ravel() if patch.inside is None else window[patch.inside]
-        counts = np.bincount(ids, minlength=self._classes)[: self._classes]
-        share: NDArray[np.float64] = counts / patch.pixels
+        inside = None if patch.inside is None else patch.inside.view(np.uint8)
+        # Unlike np.bincount it does not first make eight bytes of each pixel. Its counts are
+        # float32: exact up to 16 million pixels, and above to 7 digits.
+        counts = cv2.calcHist([window], [0], inside, [256], [0, 256]).ravel()
+        share: NDArray[np.float64] = counts[: self._classes].astype(np.float64) / patch.pixels
         return share
 
     def _rasterise(self, geometry: FrameGeometry, shape: tuple[int, ...]) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge_runtime.errors import OptionError
+from edge_runtime.suggest import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from edge_runtime.labels import LabelSet
@@ -152,7 +151,7 @@ class RuleSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if rule.region not in (known := [FRAME, *names]):
                 raise OptionError(
                     f"rule {rule.name!r}: no region {rule.region!r}; "
-                    f"{_suggestion(rule.region, known)}"
+                    f"{suggestion(rule.region, known)}"
                 )
 
     def check_classes(self, labels: LabelSet) -> None:
@@ -162,7 +161,7 @@ class RuleSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 if name not in labels.names:
                     raise OptionError(
                         f"rule {rule.name!r}: {labels.name} has no class {name!r}; "
-                        f"{_suggestion(name, labels.names)}"
+                        f"{suggestion(name, labels.names)}"
                     )
 
 
@@ -202,10 +201,3 @@ def _check_distinct(kind: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise OptionError(f"{kind} {name!r} is there twice; give each its own name")
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    lower = {other.lower(): other for other in known}
-    if close := get_close_matches(name.lower(), lower, n=1):
-        return f"did you mean {lower[close[0]]!r}?"
-    return f"expected one of {', '.join(lower.values())}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 
 from edge_runtime.errors import SinkError
+from edge_runtime.result import FrameMasks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,7 @@ class MaskImages:
         self._folder = folder
         self._part = folder / ".mask.part"
         self._made: list[Path] = []
+        self._masks = FrameMasks()
 
     def open(self) -> None:
         """Make the folder.
@@ -52,7 +54,7 @@ class MaskImages:
 
     def consume(self, result: Result) -> None:
         """Write one mask, whole or not at all."""
-        mask = result.mask_on_frame()
+        mask = self._masks.of(result)
         if mask is None:
             return
         _, png = cv2.imencode(".png", mask)

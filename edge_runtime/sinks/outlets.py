@@ -86,14 +86,15 @@ def open_outlets(
     from edge_runtime.sinks.worker import SinkWorker
 
     workers = [
-        SinkWorker(_make(spec, context), context.mask_size, stopping=stopping)
+        SinkWorker(make_sink(spec, context), context.mask_size, stopping=stopping)
         for spec in specs
         if spec.scheme.maker
     ]
     return Outlets(workers, null=len(workers) < len(specs) or not specs)
 
 
-def _make(spec: SinkSpec, context: SinkContext) -> Sink:
+def make_sink(spec: SinkSpec, context: SinkContext) -> Sink:
+    """One sink without a thread of its own, not open yet; of any kind but ``null``."""
     module, _, function = spec.scheme.maker.partition(":")
     sink: Sink = getattr(import_module(module), function)(spec, context)
     return sink

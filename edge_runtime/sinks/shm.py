@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.errors import SinkError
+from edge_runtime.result import FrameMasks
 from edge_runtime.shm_reader import (
     CLOSED_ENDED,
     CLOSED_MOVED,
@@ -71,6 +72,7 @@ class MaskMemory:
         self._run = secrets.randbits(63)
         self._published = 0
         self._memory: _Ring | None = None
+        self._masks = FrameMasks()
 
     def open(self) -> None:
         """Make the memory.
@@ -92,7 +94,7 @@ class MaskMemory:
 
     def consume(self, result: Result) -> None:
         """Publish one result."""
-        mask = result.mask_on_frame()
+        mask = self._masks.of(result)
         if mask is not None and mask.size > self._mask_bytes:
             self._mask_bytes = mask.size
             self._replace()
@@ -170,8 +172,10 @@ class _Ring:
         start = self._start + (number - 1) % SLOTS * self._stride
         marks = np.frombuffer(self._data, np.uint64, count=2, offset=start)
         marks[0] = number
-        pixels = b"" if mask is None else np.ascontiguousarray(mask).tobytes()
         height, width = (0, 0) if mask is None else mask.shape
+        pixels = np.ndarray((height, width), np.uint8, self._data, start + MASK_AT)
+        if mask is not None:
+            np.copyto(pixels, mask)
         text = (result.reason or "").encode()[: MASK_AT - TEXT_AT]
         SLOT.pack_into(
             self._data, start + SLOT_AT,
@@ -179,11 +183,11 @@ class _Ring:
             NO_TIME if result.pts_ns is None else result.pts_ns,
             result.capture_ns,
             result.stamps.publish if result.stamps is not None else 0,
-            height, width, zlib.crc32(pixels), STATES.index(result.state), result.late, len(text),
+            height, width, zlib.crc32(pixels.data), STATES.index(result.state), result.late,
+            len(text),
             result.timestamp_source.encode(),
         )  # fmt: skip
         self._data[start + TEXT_AT : start + TEXT_AT + len(text)] = text
-        self._data[start + MASK_AT : start + MASK_AT + len(pixels)] = pixels
         marks[1] = number
         self._words[0] = number
 

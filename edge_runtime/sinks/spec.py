@@ -19,6 +19,7 @@ from edge_runtime.sinks.messages.address import (
     without_credentials,
 )
 from edge_runtime.sinks.rtsp.address import parse_rtsp
+from edge_runtime.suggest import hint
 
 if TYPE_CHECKING:
     from edge_runtime.labels import LabelSet
@@ -173,7 +174,8 @@ def parse_sink(text: str) -> SinkSpec:
         kind, rest = SUFFIXES.get(Path(text).suffix.lower(), ""), text
         scheme = SCHEMES.get(kind)
     if scheme is None:
-        raise OptionError(f"sink {without_credentials(text)!r}: expected {expected()}")
+        meant = hint(text.partition(":")[0], SCHEMES)
+        raise OptionError(f"sink {without_credentials(text)!r}: {meant}expected {expected()}")
     try:
         return SinkSpec(text, kind, rest, scheme.file(rest))
     except OptionError as error:

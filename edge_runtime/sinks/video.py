@@ -13,6 +13,7 @@ import numpy as np
 from edge_runtime.errors import SinkError
 from edge_runtime.overlay import Overlay
 from edge_runtime.places import why_unwritable
+from edge_runtime.result import FrameMasks
 from edge_runtime.sinks.encoders import MUXERS, ffv1_launch, h264_launch, require
 from edge_runtime.sinks.timeline import Timeline
 from edge_runtime.sinks.writer import GstWriter, RawVideo
@@ -182,10 +183,11 @@ class MaskVideoSink(VideoSink):
     ) -> None:
         super().__init__(label, path, fps)
         self._ignore_index = ignore_index
+        self._masks = FrameMasks()
 
     def picture(self, result: Result) -> NDArray[np.uint8]:
         """The mask at the size of the frame, (height, width) uint8."""
-        mask = result.mask_on_frame()
+        mask = self._masks.of(result)
         if mask is None:
             return np.full(result.geometry.frame, self._ignore_index, np.uint8)
         return mask

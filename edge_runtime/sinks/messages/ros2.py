@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import DependencyError, SinkError
+from edge_runtime.result import FrameMasks
 from edge_runtime.sinks.messages.message import Messenger, encode
 from edge_runtime.sinks.messages.ros2_messages import DiagnosticsPace, fill_diagnostics, fill_image
 
@@ -40,6 +41,7 @@ class Ros2Sink:
         self._messenger = messenger
         self._overlay = overlay
         self._pace = DiagnosticsPace()
+        self._masks = FrameMasks()
         self._context: Any = None
         self._node: Any = None
         self._types: Any = None
@@ -77,7 +79,7 @@ class Ros2Sink:
         message = self._messenger.message(result)
         now_ns = self._node.get_clock().now().nanoseconds
         stamp_ns = now_ns - round(message.age_ms * 1e6)
-        mask = result.mask_on_frame()
+        mask = self._masks.of(result)
         if mask is not None:
             self._publish_image("mask", mask, stamp_ns)
             if self._overlay is not None:

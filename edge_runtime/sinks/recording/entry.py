@@ -10,6 +10,7 @@ import cv2
 import msgspec
 
 from edge_runtime.frames_log import result_record
+from edge_runtime.result import FrameMasks
 from edge_runtime.sinks.recording.indexed_png import encode_ids
 
 if TYPE_CHECKING:
@@ -64,10 +65,11 @@ class EntryEncoder:
         self._table = labels.lookup_table()
         self._wall = wall
         self._clock = clock
+        self._masks = FrameMasks()
 
     def encode(self, result: Result) -> Entry:
         """The entry of a result, whose buffers may be overwritten afterwards."""
-        mask = result.mask_on_frame()
+        mask = self._masks.of(result)
         png = None if mask is None else encode_ids(mask, self._table)
         jpeg = None if result.picture is None else _jpeg(result.picture)
         moment_ns = self._clock() if result.state == "no-signal" else result.capture_ns
