@@ -32,16 +32,7 @@ def histogram(counts: Sequence[int], largest: float, amax: float) -> str:
     line = WIDTH * amax / reach
     return (
         f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
-        f'<path class="bars" d="{bars}"/><path class="cut" d="M{line:.1f} 0V{HEIGHT}"/></svg>'
-    )
-
-
-def bar(share: float, text: str) -> str:
-    """A horizontal bar of `share`, 0..1, with its text beside it."""
-    width = max(0.0, min(share, 1.0)) * WIDTH
-    return (
-        f'<svg width="{WIDTH}" height="14" viewBox="0 0 {WIDTH} 14" role="img">'
-        f'<rect class="bars" width="{width:.1f}" height="14"/></svg> {text}'
+        f'<path class="bar" d="{bars}"/><path class="cut" d="M{line:.1f} 0V{HEIGHT}"/></svg>'
     )
 
 

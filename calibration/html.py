@@ -5,29 +5,17 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from calibration.charts import bar, histogram, settling
+from calibration.charts import histogram, settling
+from edge_runtime.page.accuracy import class_table
+from edge_runtime.page.bars import meter
+from edge_runtime.page.document import document
+from edge_runtime.page.markup import badge, code, details, section, table
+from edge_runtime.page.pictures import panels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from calibration.pictures import FramePictures
-
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1150px; padding: 0 1em;
-  color: #1c2733; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
-table { border-collapse: collapse; } td, th { padding: 2px 12px 2px 0; text-align: left; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-tr + tr td { border-top: 1px solid #e3e8ee; } th { color: #5b6b7c; font-weight: 600; }
-.good { color: #0a7a3d; } .bad { color: #c01f2e; } .note { color: #5b6b7c; }
-figure { display: inline-block; margin: 0 6px 6px 0; } figure img { width: 215px; display: block; }
-figcaption { color: #5b6b7c; font-size: .85em; } code { font-size: .88em; }
-.bars { fill: #4a7ab5; } .cut { stroke: #c01f2e; stroke-width: 1.5; }
-details summary { cursor: pointer; }
-"""
-_MISSING, _MEAN = "not measured", "mIoU"
-BAD_POINTS = 1.0
-"""Below fp32, from where on a loss is shown in red."""
 
 
 def render(report: Mapping[str, Any], frames: Sequence[FramePictures] = ()) -> str:
@@ -37,24 +25,15 @@ def render(report: Mapping[str, Any], frames: Sequence[FramePictures] = ()) -> s
         report: as `calibration.calibrate` writes it to JSON.
         frames: the worst frames, if anything was judged.
     """
-    name = report["model"]["name"]
     parts = [
-        f"<h1>{escape(name)} in INT8</h1>",
         _summary(report),
-        *_section("Accuracy", _accuracy(report)),
-        *_section("Worst frames", "".join(map(_frame, frames))),
-        *_section("Sensitivity: each block in INT8 alone, the rest float", _sensitivity(report)),
-        *_section("Ranges", _ranges(report)),
-        *_section("Operators kept float", _kept_float(report)),
+        section("Accuracy", _accuracy(report)),
+        section("Worst frames", "".join(map(_frame, frames))),
+        section("Sensitivity: each block in INT8 alone, the rest float", _sensitivity(report)),
+        section("Ranges", _ranges(report)),
+        section("Operators kept float", _kept_float(report)),
     ]
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(name)} in INT8'
-        f"</title><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
-
-
-def _section(title: str, content: str) -> list[str]:
-    return [f"<h2>{title}</h2>", content] if content else []
+    return document(f"{report['model']['name']} in INT8", "".join(parts))
 
 
 def _summary(report: Mapping[str, Any]) -> str:
@@ -63,8 +42,8 @@ def _summary(report: Mapping[str, Any]) -> str:
         verdict = "<b>accuracy not measured: no labelled data was given</b>"
     else:
         drop = f"mIoU drop {accuracy['miou_drop_points']:.2f} points on {escape(accuracy['data'])}"
-        word = '<b class="good">passed</b>' if passed else '<b class="bad">failed</b>'
-        verdict = f"{word}: {drop}, gate {report['gate_points']:g}"
+        word = badge("passed", "good") if passed else badge("failed", "bad")
+        verdict = f"{word} {drop}, gate {report['gate_points']:g}"
     agreement = report["agreement_by_method"].items()
     methods = ", ".join(f"{escape(name)} {100 * share:.2f} %" for name, share in agreement)
     given = report["ranges_given"]
@@ -95,10 +74,6 @@ def _accuracy(report: Mapping[str, Any]) -> str:
         "int8, all": report["accuracy_all_int8"]["int8"],
         "int8, mixed": accuracy["int8"] if blocks else None,
     }
-    rows = [
-        [escape(name), *_cells([_value(column, name) for column in columns.values()])]
-        for name in (_MEAN, *accuracy["fp32"]["iou"])
-    ]
     notes = []
     if fp16 is None:
         notes.append("fp16: give <code>--fp16 MODEL</code>, as `hyperseg export` makes it.")
@@ -106,38 +81,14 @@ def _accuracy(report: Mapping[str, Any]) -> str:
         notes.append("int8, mixed: no block had to stay float, or no search was wanted.")
     else:
         notes.append(f"int8, mixed keeps float: {escape(', '.join(blocks))}.")
-    note = f'<p class="note">IoU in per cent, and points below fp32. {" ".join(notes)}</p>'
-    return _table(["class", *columns], rows) + note
-
-
-def _value(scores: Mapping[str, Any] | None, name: str) -> float | str:
-    """The mean or a class's IoU in per cent, or why there is none."""
-    if scores is None:
-        return _MISSING
-    value = scores["miou"] if name == _MEAN else scores["iou"][name]
-    return "absent" if value is None else float(100 * value)
-
-
-def _cells(values: Sequence[float | str]) -> list[str]:
-    """Values as text, all but the first with what they gain or lose against it."""
-    first, cells = values[0], []
-    for index, value in enumerate(values):
-        text = value if isinstance(value, str) else f"{value:.2f}"
-        if index and isinstance(value, float) and isinstance(first, float):
-            kind = "bad" if value < first - BAD_POINTS else "note"
-            text += f' <span class="{kind}">{round(value - first, 2) + 0.0:+.2f}</span>'
-        cells.append(text)
-    return cells
+    words = " ".join(["IoU in per cent, the bar that of fp32, and points below it.", *notes])
+    note = f'<p class="note">{words}</p>'
+    return class_table(columns) + note
 
 
 def _frame(frame: FramePictures) -> str:
-    figures = "".join(
-        f'<figure><img alt="{escape(caption)}" src="{address}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-        for caption, address in frame.panels.items()
-    )
     share = f"{100 * frame.agreement:.2f} % of the pixels as in the float model"
-    return f"<h3>{escape(frame.name)}: {share}</h3>{figures}"
+    return panels(f"{frame.name}: {share}", frame.panels)
 
 
 def _sensitivity(report: Mapping[str, Any]) -> str:
@@ -148,13 +99,15 @@ def _sensitivity(report: Mapping[str, Any]) -> str:
     rows = [
         [
             escape(effect["block"]),
-            bar(effect["lost"] / most, f"{100 * effect['lost']:.3f} %"),
+            meter(effect["lost"] / most),
+            f"{100 * effect['lost']:.3f} %",
             f"{effect['macs'] / 1e6:.1f} M",
             "float" if effect["block"] in report["float_blocks"] else "INT8",
         ]
         for effect in effects
     ]
-    return _table(["block", "pixels that change", "multiply-accumulates", "kept"], rows)
+    header = ("block", "", "pixels that change", "multiply-accumulates", "kept")
+    return table(header, rows, (2, 3))
 
 
 def _ranges(report: Mapping[str, Any]) -> str:
@@ -164,7 +117,7 @@ def _ranges(report: Mapping[str, Any]) -> str:
     settled = report["settled_at_frames"]
     rows = [
         [
-            f"<code>{escape(name)}</code>",
+            code(name),
             histogram(facts["histogram"], facts["largest"], facts["amax"]),
             f"{facts['amax']:.4g}",
             f"{facts['largest']:.4g}",
@@ -174,22 +127,15 @@ def _ranges(report: Mapping[str, Any]) -> str:
     ]
     return (
         f"<p>How far nine ranges of ten are from their final value, by frames seen: {moves}. "
-        f"Within 5 % from {settled} frames on.</p><details><summary>Histograms of {len(rows)} "
-        "tensors: magnitudes, counts on a logarithmic axis, the range as a red line</summary>"
-        + _table(["tensor", "magnitudes", "range", "largest seen", ""], rows)
-        + "</details>"
+        f"Within 5 % from {settled} frames on.</p>"
+        + details(
+            f"Histograms of {len(rows)} tensors: magnitudes, counts on a logarithmic axis, the "
+            "range as a red line",
+            table(("tensor", "magnitudes", "range", "largest seen", ""), rows, (2, 3)),
+        )
     )
 
 
 def _kept_float(report: Mapping[str, Any]) -> str:
-    rows = [
-        [f"<code>{escape(name)}</code>", escape(reason)]
-        for name, reason in report["operators_float"].items()
-    ]
-    return _table(["operator", "why"], rows) if rows else ""
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in heads)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    rows = [[code(name), escape(reason)] for name, reason in report["operators_float"].items()]
+    return table(("operator", "why"), rows) if rows else ""

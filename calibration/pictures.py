@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from calibration.samples import network_frame
 from edge_runtime.geometry import FrameGeometry
+from edge_runtime.page.pictures import marked, png
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from edge_runtime.artifacts import Manifest
     from edge_runtime.labels import LabelSet
 
-WIDTH = 320
-"""Of a picture in a report, in pixels."""
 SHOWN = 4
 """Frames with pictures."""
 
@@ -60,32 +58,13 @@ def picture_frames(
             for caption, runner in models.items()
         }
         first, *_, last = masks.values()
-        panels = {"image": image, "labels": _coloured(labels, data.labels)}
-        panels |= {caption: _coloured(mask, data.labels) for caption, mask in masks.items()}
-        panels["different"] = _marked(image, first != last)
-        found.append(
-            FramePictures(
-                name, frame.agreement, {caption: _png(one) for caption, one in panels.items()}
-            )
-        )
+        coloured = {"labels": labels, **masks}
+        panels = {"image": png(image)}
+        panels |= {caption: png(_coloured(mask, data.labels)) for caption, mask in coloured.items()}
+        panels["different"] = marked(image, first != last)
+        found.append(FramePictures(name, frame.agreement, panels))
     return found
 
 
 def _coloured(mask: NDArray[np.uint8], labels: LabelSet) -> NDArray[np.uint8]:
     return np.asarray(labels.lookup_table(bgr=True)[mask], np.uint8)
-
-
-def _marked(image: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The image, pale, with red (BGR) where two masks differ."""
-    marked = (image // 3 + 150).astype(np.uint8)
-    marked[where] = (0, 0, 220)
-    return marked
-
-
-def _png(image: NDArray[np.uint8]) -> str:
-    import cv2
-
-    height = max(round(image.shape[0] * WIDTH / image.shape[1]), 1)
-    small = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_NEAREST)
-    _, content = cv2.imencode(".png", small, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    return "data:image/png;base64," + base64.b64encode(content.tobytes()).decode()

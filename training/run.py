@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from edge_runtime.metrics import Scores
+    from edge_runtime.metrics import ConfusionMatrix
     from training.data.datasets import Dataset
     from training.data.loader import Batch
     from training.options import TrainOptions
@@ -184,7 +184,8 @@ class Run:
         nothing about it.
         """
         setup = self.setup
-        scores = self._score()
+        matrix = self._score()
+        scores = matrix.scores()
         seen = self.options.train_split == "trainval"
         note = {"trained_on": True} if seen else {}
         log.append("val", self.step, **scores.as_json(), **note)
@@ -208,9 +209,10 @@ class Run:
             f"({'trained on' if seen else verdict})  {per_class}"
         )
         if self.ranks.main:  # the worst of its own share, where processes share the images
-            self.pictures.validated(setup.val_set, self.worst.ranked)
+            kept = (self.step, matrix) if better or seen else None
+            self.pictures.validated(setup.val_set, self.worst.ranked, kept)
 
-    def _score(self) -> Scores:
+    def _score(self) -> ConfusionMatrix:
         setup, ranks = self.setup, self.ranks
         # On a CPU each process has batch norm statistics of its own; those of the main one count.
         ranks.copy_from_main(self.averaged.net.buffers())
@@ -224,7 +226,7 @@ class Run:
             counts = ranks.add_up(torch.from_numpy(matrix.counts)).numpy()
             images = len(setup.val_set) - matrix.images
             matrix.add(np.asarray(counts - matrix.counts, np.int64), images)
-        return matrix.scores()
+        return matrix
 
     def save(self) -> None:
         """Write the state between two steps."""

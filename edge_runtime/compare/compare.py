@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from edge_runtime.compare.bootstrap import interval_percent
 from edge_runtime.compare.figures import Figure, bench_figures, eval_figures, latency_figures
 from edge_runtime.errors import OptionError
@@ -64,6 +66,10 @@ class Comparison:
     remarks: tuple[str, ...]
     """What else differs between the two, and may be the cause."""
     figures: tuple[Difference, ...]
+
+    def to_json(self) -> str:
+        """The comparison as JSON text, ending with a newline."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
 
     @property
     def undecided(self) -> list[str]:

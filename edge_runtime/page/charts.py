@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 960, 64, 30, 12, 30
 """Of a chart and the margins around its plot, in units of its own that scale with the page."""
+SMALLEST = 1e-9
+"""What an axis reaches to at least."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Line:
     """(seconds, value); the line is broken where a value is missing."""
     style: str
     """A class of the page's style."""
+    dots: bool = False
+    """Mark every point."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class TimeChart:
     gap_s: float = math.inf
     """Points further apart are not joined."""
     height: int = 240
+    x_unit: str | None = None
+    """What the points lie along, where it is not time; None is seconds."""
 
 
 def time_chart(chart: TimeChart) -> str:
@@ -70,7 +76,7 @@ def time_chart(chart: TimeChart) -> str:
         f'y="{y(tick) + 4:.1f}">{tick:g}</text>'
         for tick in ticks
     ]
-    scale, unit = time_unit(end_s)
+    scale, unit = time_unit(end_s) if chart.x_unit is None else (1.0, chart.x_unit)
     for tick in nice_ticks(end_s / scale):
         if tick * scale <= end_s:
             parts.append(
@@ -88,7 +94,25 @@ def time_chart(chart: TimeChart) -> str:
             path = "L".join(f"{x(t_s):.1f} {y(value):.1f}" for t_s, value in piece)
             # A piece of one point would not show.
             parts.append(f'<path class="line {line.style}" d="M{path}h0.1"/>')
-    return _svg(f"{chart.title}, {chart.unit}", chart.height, parts)
+            if line.dots:
+                parts += [
+                    f'<circle class="dot" cx="{x(t_s):.1f}" cy="{y(value):.1f}" r="3"/>'
+                    for t_s, value in piece
+                ]
+    return svg(_in_words(chart), chart.height, parts)
+
+
+def _in_words(chart: TimeChart) -> str:
+    """The chart for those who cannot see it: where each line lies and ends, and what is marked."""
+    parts = []
+    for line in chart.lines:
+        known = [value for _, value in line.points if value is not None]
+        if known:
+            parts.append(
+                f"{line.name} from {min(known):.3g} to {max(known):.3g}, at last {known[-1]:.3g}"
+            )
+    parts += dict.fromkeys(span.says for span in chart.spans)
+    return f"{chart.title}, {chart.unit}: {'; '.join(parts) or 'nothing'}"
 
 
 def pieces(
@@ -106,95 +130,26 @@ def pieces(
         yield piece
 
 
-def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> str:
-    """Horizontal bars: (name, value, what stands beside it)."""
-    largest = max((value for _, value, _ in rows), default=0.0) or 1.0
-    step, left, room = 24, 150, 150
-    parts = []
-    for number, (name, value, says) in enumerate(rows):
-        middle = number * step + 16
-        width = (WIDTH - left - room) * value / largest
-        place = f'x="{left}" y="{middle - 11}" width="{width:.1f}" height="14"'
-        parts.append(
-            f'<text class="axis" text-anchor="end" x="{left - 8}" y="{middle}">{escape(name)}'
-            f'</text><rect class="bar" {place}/>'
-            f'<text class="axis" x="{left + width + 6:.1f}" y="{middle}">{escape(says)}</text>'
-        )
-    return _svg(title, step * len(rows) + 8, parts)
-
-
-def columns(title: str, edges: Sequence[float], counts: Sequence[int]) -> str:
-    """Counts by bins that end at `edges`, on a logarithmic axis of milliseconds."""
-    height, ratio = 200, 1.04
-    low, high = math.log(edges[0] / ratio), math.log(edges[-1])
-    plot_w, plot_h = WIDTH - LEFT - RIGHT, height - TOP - BOTTOM
-    most = max(counts)
-
-    def x(value: float) -> float:
-        return LEFT + plot_w * (math.log(value) - low) / max(high - low, 1e-9)
-
-    parts = [
-        f'<rect class="bar" x="{x(edge / ratio):.1f}" y="{TOP + plot_h * (1 - n / most):.1f}" '
-        f'width="{max(x(edge) - x(edge / ratio) - 0.5, 1):.1f}" '
-        f'height="{plot_h * n / most:.1f}"><title>up to {edge:.1f} ms: {n} frames</title></rect>'
-        for edge, n in zip(edges, counts, strict=True)
-    ]
-    parts += [
-        f'<text class="axis" text-anchor="middle" x="{x(tick):.1f}" y="{height - 8}">{tick:g} ms'
-        "</text>"
-        for tick in log_ticks(edges[0] / ratio, edges[-1])
-    ]
-    top = f'<text class="axis" text-anchor="end" x="{LEFT - 6}" y="{TOP + 10}">{most}</text>'
-    parts.append(top)
-    return _svg(title, height, parts)
-
-
-@dataclass(frozen=True)
-class Box:
-    """Where the durations of one kind lie; None is unknown."""
-
-    name: str
-    low: float
-    middle: float
-    high: float
-    longest: float
-
-
-def boxes(title: str, rows: Sequence[Box]) -> str:
-    """Horizontal boxes from `low` to `high` with a mark in the middle and a line to the longest."""
-    step, left, right = 26, 110, 40
-    ticks = nice_ticks(max((row.longest for row in rows), default=1.0))
-    height = step * len(rows) + BOTTOM
-
-    def x(value: float) -> float:
-        return left + (WIDTH - left - right) * min(value / ticks[-1], 1.0)
-
-    parts = [
-        f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="0" y2="{height - 24}"/>'
-        f'<text class="axis" text-anchor="middle" x="{x(tick):.1f}" y="{height - 8}">{tick:g} ms'
-        "</text>"
-        for tick in ticks
-    ]
-    for number, row in enumerate(rows):
-        y = number * step + 12
-        width = max(x(row.high) - x(row.low), 1.5)
-        parts.append(
-            f'<text class="axis" text-anchor="end" x="{left - 8}" y="{y + 5}">{escape(row.name)}'
-            f'</text><line class="whisker" x1="{x(row.low):.1f}" x2="{x(row.longest):.1f}" '
-            f'y1="{y}" y2="{y}"/><rect class="bar" x="{x(row.low):.1f}" y="{y - 7}" '
-            f'width="{width:.1f}" height="14"/><line class="middle" x1="{x(row.middle):.1f}" '
-            f'x2="{x(row.middle):.1f}" y1="{y - 9}" y2="{y + 9}"/>'
-        )
-    return _svg(title, height, parts)
-
-
 def nice_ticks(largest: float, about: int = 5) -> list[float]:
     """Round numbers from 0 up to the first that is not below `largest`."""
-    largest = max(largest, 1e-6)
-    raw = largest / about
-    power = 10 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
-    return [round(step * number, 9) for number in range(math.ceil(largest / step - 1e-9) + 1)]
+    largest = max(largest, SMALLEST)
+    step = _step(largest / about)
+    return [round(step * number, 12) for number in range(math.ceil(largest / step - 1e-9) + 1)]
+
+
+def linear_ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers between two that differ."""
+    step = _step(max(high - low, SMALLEST) / about)
+    return [
+        round(step * number, 12)
+        for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]
+
+
+def _step(raw: float) -> float:
+    """The smallest round number that is hardly below `raw`."""
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -204,7 +159,7 @@ def log_ticks(low: float, high: float) -> list[float]:
         ticks = [f * 10.0**d for d in decades for f in factors if low <= f * 10.0**d <= high]
         if len(ticks) >= 4:
             return ticks
-    return ticks
+    return ticks if len(ticks) >= 3 else linear_ticks(low, high)
 
 
 def time_unit(end_s: float) -> tuple[float, str]:
@@ -224,7 +179,8 @@ def legend(entries: Iterable[tuple[str, str]]) -> str:
     return f'<p class="legend">{keys}</p>'
 
 
-def _svg(title: str, height: float, parts: Sequence[str]) -> str:
+def svg(title: str, height: float, parts: Sequence[str]) -> str:
+    """A chart of these parts, with a name for those who cannot see it."""
     label = escape(title, quote=True)
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{label}">'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,32 @@ if TYPE_CHECKING:
 def section(title: str, content: str) -> str:
     """A heading and what belongs to it; nothing without content."""
     return f"<section><h2>{title}</h2>{content}</section>" if content else ""
+
+
+def details(summary: str, content: str) -> str:
+    """What is there for those who open it."""
+    return f"<details><summary>{summary}</summary>{content}</details>" if content else ""
+
+
+def code(text: str | None) -> str:
+    """A name, address or hash; nothing for none."""
+    return f"<code>{escape(text)}</code>" if text else ""
+
+
+def badge(word: str, kind: str) -> str:
+    """A verdict: `kind` is ``good``, ``bad``, ``warn`` or ``soft``."""
+    return f'<span class="badge {kind}">{escape(word)}</span>'
+
+
+def listed(lines: Iterable[str], kind: str) -> str:
+    """Remarks, one below the other; nothing for none."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<ul class="{kind}">{items}</ul>' if items else ""
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> str:
+    """(name, what it is as HTML) below each other, without those that are not known."""
+    return table((), [row for row in rows if row[1]])
 
 
 def facts(entries: Iterable[tuple[str, str]]) -> str:

@@ -1,27 +1,38 @@
-"""`render`: the page of any report of ours that is about a run."""
+"""`render`: the page of any report of ours that is about a run or a bench."""
 
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from edge_runtime.errors import OptionError
+from edge_runtime.page.bench import bench_sections, bench_title
 from edge_runtime.page.charts import Line, TimeChart, time_chart
-from edge_runtime.page.markup import duration_text, facts, figure, number, section, table
-from edge_runtime.page.run import machine_section, run_sections
+from edge_runtime.page.document import document, utc
+from edge_runtime.page.machine import device_rows, machine_section
+from edge_runtime.page.markup import (
+    badge,
+    code,
+    duration_text,
+    facts,
+    figure,
+    number,
+    pairs,
+    section,
+    table,
+)
+from edge_runtime.page.run import run_sections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LATENCY, CAMERAS, SOAK = (f"hyperseg-edge.{name}/1" for name in ("latency", "cameras", "soak"))
-_PRODUCT = "HyperSeg Edge"
+LATENCY, CAMERAS, SOAK, BENCH = (
+    f"hyperseg-edge.{name}/1" for name in ("latency", "cameras", "soak", "bench")
+)
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """The page of a latency, cameras or soak report, with the report itself within.
+    """The page of a latency, cameras, soak or bench report, with the report itself within.
 
     Args:
         report: as its JSON reads.
@@ -36,35 +47,25 @@ def render(report: Mapping[str, Any]) -> str:
         title, body = _camera_title(report), _cameras(report)
     elif schema == SOAK:
         title, body = "Soak", _soak(report)
+    elif schema == BENCH:
+        title, body = bench_title(report), bench_sections(report)
     else:
         raise OptionError(
-            f"a report of schema {schema!r} has no page; expected one of `hyperseg run` or "
-            "`hyperseg soak`"
+            f"a report of schema {schema!r} has no page; expected one of `hyperseg run`, `soak`, "
+            "`bench`, `eval` or `train`"
         )
-    style = (files("edge_runtime.page") / "style.css").read_text(encoding="utf-8")
-    data = msgspec.json.encode(report).decode().replace("<", "\\u003c")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)} – {_PRODUCT}</title><style>{style}</style></head><body>"  # noqa: RUF001
-        f"<h1>{escape(title)}</h1>{_subtitle(report)}{body}"
-        f'<script type="application/json" id="report">{data}</script></body></html>\n'
-    )
+    return document(title, body, made=_began(report), data=report)
 
 
 def _run(report: Mapping[str, Any]) -> str:
     return run_sections(report) + machine_section(report) + _identity(report)
 
 
-def _subtitle(report: Mapping[str, Any]) -> str:
+def _began(report: Mapping[str, Any]) -> str:
     inner = report.get("run") or report.get("cameras") or report
     if isinstance(inner, list):
         inner = report
-    began = inner.get("started_at") if isinstance(inner, dict) else None
-    if not began:
-        return ""
-    began = str(began).partition(".")[0].replace("T", " ")
-    return f'<p class="note">{_PRODUCT}, {escape(began)} UTC</p>'
+    return utc(inner.get("started_at") or inner.get("created_at"))
 
 
 def _identity(report: Mapping[str, Any]) -> str:
@@ -74,27 +75,23 @@ def _identity(report: Mapping[str, Any]) -> str:
         ("backend", escape(model["backend"])),
         ("precision", escape(model["precision"] or "as in the file")),
         ("input", " &times; ".join(map(str, model["input"]))),
-        ("ONNX sha256", _code(model["onnx_sha256"])),
-        ("engine sha256", _code(model["engine_sha256"])),
-        ("calibration sha256", _code(model["calib_sha256"])),
-        ("source", _code(source["uri"])),
-        ("caps", _code(source["caps"])),
-        ("clock", _code(source["timestamp_source"])),
-        *((name, escape(str(value))) for name, value in device.items() if value is not None),
+        ("ONNX sha256", code(model["onnx_sha256"])),
+        ("engine sha256", code(model["engine_sha256"])),
+        ("calibration sha256", code(model["calib_sha256"])),
+        ("source", code(source["uri"])),
+        ("caps", code(source["caps"])),
+        ("clock", code(source["timestamp_source"])),
+        *device_rows(device),
         ("warm-up", _warmup(report["warmup"])),
-        ("run", _code(report["run_id"])),
+        ("run", code(report["run_id"])),
     ]  # fmt: skip
-    return section("What was run, on what", table((), [row for row in rows if row[1]]))
+    return section("What was run, on what", pairs(rows))
 
 
 def _warmup(warmup: Mapping[str, Any]) -> str:
     stable = "stable" if warmup["converged"] else "not stable before the end"
     first = number(warmup["first_ms"], "ms")
     return f"{warmup['frames']} frames, first inference {first}, {stable}"
-
-
-def _code(text: str | None) -> str:
-    return f"<code>{escape(text)}</code>" if text else ""
 
 
 def _camera_title(report: Mapping[str, Any]) -> str:
@@ -125,8 +122,8 @@ def _cameras(report: Mapping[str, Any]) -> str:
 
 
 def _soak(report: Mapping[str, Any]) -> str:
-    verdict = "passed" if report["passed"] else "failed"
-    mark = {True: '<span class="good">pass</span>', False: '<span class="bad">FAIL</span>'}
+    verdict = badge("passed", "good") if report["passed"] else badge("failed", "bad")
+    mark = {True: badge("pass", "good"), False: badge("FAIL", "bad")}
     judged = table(
         ("", "criterion", "found"),
         [(mark[c["passed"]], escape(c["name"]), escape(c["says"])) for c in report["criteria"]],
@@ -140,8 +137,7 @@ def _soak(report: Mapping[str, Any]) -> str:
     elif report["cameras"]:
         inner = _cameras(report["cameras"])
     inner = f"<h2>The run</h2>{inner}" if inner else ""
-    colour = "good" if report["passed"] else "bad"
-    head = f'<p><b class="{colour}">{verdict}</b> <span class="note">{escape(note)}</span></p>'
+    head = f'<p>{verdict} <span class="note">{escape(note)}</span></p>'
     return head + judged + section("Memory over time", _memory(report["samples"])) + inner
 
 

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from html import escape
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.page.charts import (
-    Box,
-    Line,
-    Span,
-    TimeChart,
-    bars,
-    boxes,
-    columns,
-    legend,
-    time_chart,
-)
+from edge_runtime.page.bars import Box, bars, boxes, columns
+from edge_runtime.page.charts import Line, Span, TimeChart, legend, time_chart
+from edge_runtime.page.machine import sensor_rows, throttling
 from edge_runtime.page.markup import duration_text, facts, figure, number, section, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 CLOCKS = {
     "sensor": "the sensor's stamp",
@@ -77,18 +68,7 @@ def _spans(report: Mapping[str, Any]) -> list[Span]:
         end_s = report["duration_s"] if lasted_s is None else begin_s + lasted_s
         says = f"no signal ({fault['kind']}): {fault['reason'] or 'no reason is known'}"
         found.append(Span(begin_s, max(end_s, begin_s), "out", says))
-    return found + _throttling(report)
-
-
-def _throttling(report: Mapping[str, Any]) -> list[Span]:
-    rows = _sensor_rows(report)
-    found = []
-    for before, after in pairwise(rows):
-        events = (after["throttle_events"] or 0) - (before["throttle_events"] or 0)
-        if events > 0:
-            says = f"throttled: {events:g} events"
-            found.append(Span(before["t_s"], after["t_s"], "hot", says))
-    return found
+    return found + throttling(sensor_rows(report))
 
 
 def _timeline(report: Mapping[str, Any]) -> str:
@@ -213,60 +193,3 @@ def _faults(report: Mapping[str, Any]) -> str:
     more = report["faults_total"] - min(len(report["faults"]), 50)
     tail = f'<p class="note">and {more} more</p>' if more > 0 else ""
     return table(("at", "what", "recovered after", "why"), rows, numbers=(0, 2)) + tail
-
-
-def _sensor_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    history = report["telemetry"].get("history")
-    if not history:
-        return []
-    return [dict(zip(history["columns"], row, strict=True)) for row in history["rows"]]
-
-
-def machine_section(report: Mapping[str, Any]) -> str:
-    """What the sensors said, and memory, of a latency report."""
-    rows = _sensor_rows(report)
-    charts = (
-        ("Power", "W", (("power_w", "power"),)),
-        ("Hottest sensor", "°C", (("hottest_c", "temperature"),)),
-        ("Clocks", "MHz", (("gpu_mhz", "GPU"), ("cpu_mhz", "CPU"))),
-        ("Processor", "% busy", (("cpu_percent", "CPU"),)),
-    )
-    parts = [
-        _sensor_chart(title, unit, lines, rows, report["duration_s"])
-        for title, unit, lines in charts
-    ]
-    missing = [title.lower() for (title, _, _), part in zip(charts, parts, strict=True) if not part]
-    memory = report["memory_mb"]
-    note = (
-        f"Memory of the process {number(memory['rss_start'], 'MB')} at the start, "
-        f"{number(memory['rss_end'], 'MB')} at the end."
-    )
-    note += f" Not measured on this machine: {', '.join(missing)}." if missing else ""
-    return section("Machine", "".join(parts) + f'<p class="note">{note}</p>')
-
-
-def _sensor_chart(
-    title: str,
-    unit: str,
-    lines: Sequence[tuple[str, str]],
-    rows: Sequence[Mapping[str, Any]],
-    end_s: float,
-) -> str:
-    present = [(key, name) for key, name in lines if any(row[key] is not None for row in rows)]
-    if not present:
-        return ""
-    styles = ("one", "two")
-    chart = TimeChart(
-        title,
-        unit,
-        [
-            Line(name, [(row["t_s"], row[key]) for row in rows], style)
-            for (key, name), style in zip(present, styles, strict=False)
-        ],
-        end_s=end_s,
-        height=150,
-    )
-    keys = legend(
-        (style, name) for (_, name), style in zip(present, styles, strict=False)
-    ) if len(present) > 1 else ""  # fmt: skip
-    return f"<h3>{title}, {unit}</h3>" + figure(time_chart(chart), keys, "")

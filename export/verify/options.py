@@ -10,6 +10,8 @@ from edge_runtime.errors import OptionError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from training.data.pairs import Split
+
 GATE = 4.0
 """Allowed error in noise floors (root mean square), and allowed flips in the floor's own."""
 
@@ -26,6 +28,10 @@ class VerifyOptions:
     """(height, width) for a checkpoint alone; None takes the models', or the training size."""
     source: str | None = None
     """Frames to compare on, any source of `run`; None draws them from the seed."""
+    data: str | None = None
+    """Labelled pictures to compare on instead, such as ``camvid:DIR``: forms are scored too."""
+    split: Split = "val"
+    """Which of them."""
     frames: int = 3
     """How many."""
     seed: int = 0
@@ -37,13 +43,20 @@ class VerifyOptions:
     min_agreement: float | None = None
     """Also fail a form that agrees on fewer pixels (0..1); None leaves it to the noise floor."""
     report: Path | None = None
-    """Where the JSON goes."""
+    """Where the report goes: JSON, or a page if its name ends in ``.html``."""
     html: Path | None = None
-    """Where the page goes."""
+    """Where the page goes beside the JSON."""
     threads: int | None = None
     """CPU threads; None takes one per core."""
 
+    @property
+    def drawn(self) -> bool:
+        """Whether the frames are drawn."""
+        return self.source is None and self.data is None
+
     def __post_init__(self) -> None:
+        if self.source is not None and self.data is not None:
+            raise OptionError("frames come from --source or from --data; give one of them")
         if self.frames < 1:
             raise OptionError(f"--frames is {self.frames}; at least one is compared")
         if self.gate <= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +13,11 @@ from export.noise import jittered
 from export.parity import EPS_RATIO
 from export.probe_frames import frames_for
 from export.verify.chain import assemble
-from export.verify.figures import Answer, Figures, Floor, Tally, Verdict, clear_pixels, judge
+from export.verify.figures import Figures, Floor, Tally, Verdict, clear_pixels, judge
 from export.verify.forms import GraphForm, Missing
+from export.verify.labelled import Accuracy, Labelled
 from export.verify.nodes import Parting, find_parting
+from export.verify.probes import Differences, Probe, Sample, Samples, largest_error
 from export.verify.subjects import read_subjects
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_runtime.artifacts import Manifest
-    from edge_runtime.labels import LabelSet
     from export.noise import Precision
     from export.verify.chain import Chain
     from export.verify.forms import Form, FormPrecision
@@ -49,6 +50,12 @@ class Stage:
     reasons: tuple[str, ...] = ()
     figures: Figures | None = None
     parting: Parting | None = None
+    probes: tuple[Probe, ...] = ()
+    """The frames one by one; none of the reference, nor of what was not done."""
+    class_agreement: dict[str, float | None] = field(default_factory=dict)
+    """Share of the reference's pixels of a class, 0..1, that agree; null where it has none."""
+    confusion: list[list[int]] | None = None
+    """(C, C) pixels, ``[reference][form]``; null where all agree."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class Verification:
     floors: dict[str, Floor]
     """By precision."""
     stages: tuple[Stage, ...]
+    accuracy: dict[str, Accuracy] | None = None
+    """By form, where the frames are labelled."""
 
     @property
     def passed(self) -> bool:
@@ -73,20 +82,9 @@ class Verification:
         return all(stage.status != "failed" for stage in self.stages)
 
 
-@dataclass
-class Sample:
-    """One of the frames and every form's mask of it, for the page."""
-
-    frame: Frame
-    masks: dict[str, NDArray[np.uint8]]
-    labels: LabelSet
-    bgr: bool
-    """Channel order of the frame."""
-
-
 def verify(
     texts: Sequence[str], options: VerifyOptions, report: Callable[[str], None] = lambda _: None
-) -> tuple[Verification, Sample]:
+) -> tuple[Verification, list[Sample]]:
     """Compare all forms of a network with its first.
 
     Args:
@@ -102,20 +100,26 @@ def verify(
     """
     subjects = read_subjects(texts)
 
+    labelled: list[Labelled] = []
+
     def draw(manifest: Manifest) -> list[Frame]:
-        return frames_for(manifest, options.source, options.frames, options.seed)
+        if options.data is None:
+            return frames_for(manifest, options.source, options.frames, options.seed)
+        labelled.append(Labelled(options.data, options.split, options.frames, manifest))
+        return labelled[0].frames
 
     chain, frames = assemble(subjects, options, draw, report)
-    bgr = chain.manifest.preprocess.color == "BGR"
     with chain.stack:
         run = _Run(chain, options)
         # Of drawn frames the first is noise and the second a street, which tells an onlooker more.
-        shown = 0 if options.source else min(1, len(frames) - 1)
+        samples = Samples(min(1, len(frames) - 1) if options.drawn else 0)
         for number, frame in enumerate(frames):
             report(f"frame {number + 1} of {len(frames)}")
             masks = run.add(frame)
-            if number == shown:
-                sample = Sample(frame, masks, chain.manifest.labels, bgr)
+            manifest = chain.manifest
+            samples.add(Sample(number, frame, masks, manifest.labels, manifest.preprocess))
+            for data in labelled:
+                data.score(number, masks)
         stages = run.stages()
         if options.nodes:
             report("looking for the first node where each form parts")
@@ -124,10 +128,15 @@ def verify(
         model=chain.manifest.name, size=chain.manifest.input_size,
         classes=chain.manifest.labels.names,
         files={path.name: sha256_of(path) for path in subjects.files}, frames=len(frames),
-        source=redact(options.source or "") or f"drawn from seed {options.seed}", gate=options.gate,
+        source=labelled[0].name if labelled else _source(options), gate=options.gate,
         floors=run.floors(), stages=tuple(stages),
+        accuracy=labelled[0].accuracy if labelled else None,
     )  # fmt: skip
-    return verification, sample
+    return verification, samples.kept
+
+
+def _source(options: VerifyOptions) -> str:
+    return redact(options.source or "") or f"drawn from seed {options.seed}"
 
 
 class _Run:
@@ -137,6 +146,8 @@ class _Run:
         self._chain, self._options = chain, options
         self._forms: list[Form] = [f for f in chain.forms if not isinstance(f, Missing)]
         self._tallies = {form.name: Tally() for form in self._forms}
+        labels = chain.manifest.labels
+        self._differences = {form.name: Differences(labels) for form in self._forms[1:]}
         self._trials: dict[Precision, list[tuple[Form, Tally]]] = {}
         self._plain = self._graph_form("floor", chain.graph)
         precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -169,7 +180,7 @@ class _Run:
             for form, tally in trials:
                 found = form.answer(frame)
                 tally.add(plain, found)
-                here.append(_largest(plain, found))
+                here.append(largest_error(plain, found) or 0.0)
             clear[precision] = clear_pixels(reference, max(here))
         clear["fp64"] = clear["fp32"]
         self._tallies[first.name].add(reference, reference, clear["fp32"])
@@ -177,6 +188,7 @@ class _Run:
         for form in others:
             found = form.answer(frame)
             self._tallies[form.name].add(reference, found, clear[form.precision])
+            self._differences[form.name].add(reference, found)
             masks[form.name] = found.mask
         return masks
 
@@ -209,15 +221,12 @@ class _Run:
         if least is not None and figures.agreement < least:
             reason = f"agreement {figures.agreement:.6f}, at least {least:g} is asked for"
             verdict = Verdict("failed", (*verdict.reasons, reason))
+        apart = self._differences[form.name]
         return Stage(
-            form.name, form.subject, form.precision, verdict.status, verdict.reasons, figures
-        )
-
-
-def _largest(reference: Answer, found: Answer) -> float:
-    if reference.scores is None or found.scores is None:
-        return 0.0
-    return float(np.abs(found.scores - reference.scores).max())
+            form.name, form.subject, form.precision, verdict.status, verdict.reasons, figures,
+            probes=tuple(apart.probes), class_agreement=apart.by_class(),
+            confusion=apart.confusion(),
+        )  # fmt: skip
 
 
 def _with_parting(stage: Stage, chain: Chain, frame: Frame, options: VerifyOptions) -> Stage:

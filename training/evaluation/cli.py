@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from edge_runtime.artifacts import ResizeMode
+from edge_runtime.cli_options import reporting
+from edge_runtime.completion import candidates
 from edge_runtime.errors import OptionError
+from edge_runtime.shared_options import model_argument, report_option
 from training.evaluation.options import EvalOptions, parse_scales
 from training.options import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from edge_runtime.cli_options import Output
     from training.evaluation.evaluation import Evaluation
 
 SHOWN = 8
@@ -23,8 +26,11 @@ SHOWN = 8
 
 
 @click.command("eval")
-@click.argument("model")
-@click.option("--data", required=True, help="Such as camvid:DIR or folder:DIR.")
+@model_argument
+@click.option(
+    "--data", required=True, shell_complete=candidates.data,
+    help="Such as camvid:DIR or folder:DIR.",
+)  # fmt: skip
 @click.option(
     "--split",
     type=click.Choice(("train", "val", "test", "trainval")),
@@ -64,7 +70,7 @@ SHOWN = 8
 )
 @click.option("--threads", type=int, help="CPU threads.")
 @click.option("--device", default=EvalOptions.device, show_default=True, help="Of a checkpoint.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the scores.")
+@report_option
 @click.option(
     "--against", type=click.Path(path_type=Path), help="Compare with another evaluation's JSON."
 )
@@ -72,45 +78,51 @@ SHOWN = 8
     "--pictures", type=click.Path(path_type=Path), help="Folder for worst.png and confusion.png."
 )
 @click.option("--worst", type=int, default=SHOWN, show_default=True, help="Images in worst.png.")
-def evaluate(model: str, json_file: Path | None, **values: Any) -> None:
+@reporting
+def evaluate(model: str, output: Output, **values: Any) -> None:
     """Measure the mIoU of a checkpoint or an exported model at the labels' own resolution.
 
     The JSON holds the scores, the confusion matrix and all that is needed to repeat them.
     """
     against, pictures, worst = (values.pop(name) for name in ("against", "pictures", "worst"))
+    report_to = values.pop("report")
     request = {name: values.pop(name) for name in ("data", "split", "limit", "group_by")}
     protocol = values.pop("protocol")
     options = EvalOptions(**values)
 
     # What can fail without the model shall fail before the hours it may take.
+    from edge_runtime.progress import bar
     from training.evaluation.evaluation import Request, run
+    from training.evaluation.page import publish
     from training.evaluation.protocols import PROTOCOLS
-    from training.evaluation.report import as_json, read_report, require_comparable, write_report
+    from training.evaluation.report import as_json, read_report, require_comparable
 
     other = None if against is None else read_report(against)
     if other is not None:
         require_comparable({"protocol": protocol, "split": request["split"]}, other)
-    if json_file is not None:
-        _check_place(json_file, model)
+    for place in (output.file, report_to):
+        if place is not None:
+            _check_place(place, model)
     draw = None if pictures is None else _painter(pictures, worst)
 
-    with _progress() as progress:
+    with bar("images", quiet=output.quiet) as progress:
         evaluation = run(
             Request(
                 model=model,
                 options=options,
                 protocol=PROTOCOLS[protocol],
-                worst=0 if pictures is None else worst,
+                worst=0 if pictures is None and report_to is None else worst,
                 **request,
             ),
             progress,
         )
     report = as_json(evaluation)
-    if json_file is not None:
-        write_report(json_file, report)
+    output.deliver_facts("evaluation", report)
+    if report_to is not None:
+        publish(report_to, evaluation, report, other)
     if draw is not None:
         draw(evaluation)
-    _print(report, other)
+    _print(report, other, output)
 
 
 def _check_place(json_file: Path, model: str) -> None:
@@ -146,7 +158,7 @@ def _painter(folder: Path, worst: int) -> Callable[[Evaluation], None]:
     return draw
 
 
-def _print(report: dict[str, Any], other: dict[str, Any] | None) -> None:
+def _print(report: dict[str, Any], other: dict[str, Any] | None, output: Output) -> None:
     """Print a report, beside the other one if the two measure the same thing.
 
     Raises:
@@ -163,27 +175,9 @@ def _print(report: dict[str, Any], other: dict[str, Any] | None) -> None:
             require_comparable(report, other)
         except OptionError as error:
             mismatch, other = error, None
-    console = Console(markup=False, highlight=False)  # names are the user's, and no markup
+    # Names are the user's, and no markup.
+    console = Console(markup=False, highlight=False, quiet=not output.shows)
     for part in tables(report, other):
         console.print(part)
     if mismatch is not None:
         raise mismatch
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Shows the number of scored images on a terminal; yields what counts them."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    with Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("images", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from training.evaluation.evaluation import Evaluation
 
 _PACKAGES = ("torch", "onnxruntime", "numpy", "opencv-python-headless", "pillow")
+SCHEMA = "hyperseg-edge.evaluation/1"
 _SAME = ("protocol", "classes", "dataset", "split", "images", "label_sizes")
 """What two reports must share for their figures to be comparable."""
 
@@ -31,6 +32,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     request, subject, dataset = evaluation.request, evaluation.subject, evaluation.dataset
     created = created_by_this_command()
     report = {
+        "schema": SCHEMA,
         **evaluation.scores.as_json(),
         "classes": list(dataset.labels.names),
         "confusion": evaluation.matrix.counts.tolist(),

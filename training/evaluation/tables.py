@@ -32,7 +32,8 @@ def tables(
         yield ("absent, neither labelled nor predicted, left out of the mean: " + ", ".join(absent))
     sizes = ", ".join(f"{height}x{width}" for height, width in report["label_sizes"][:4])
     part = "" if report["limit"] is None else " (the first of the split)"
-    yield f"{report['images']} images{part} scored at {sizes}, {_shown(report)}; {report['engine']}"
+    seen = shown_as(report)
+    yield f"{report['images']} images{part} scored at {sizes}, {seen}; {report['engine']}"
     if report["note"]:
         yield f"protocol {report['protocol']}: {report['note']}"
 
@@ -83,7 +84,7 @@ def _percent(value: float | None) -> str:
     return "absent" if value is None else f"{100 * value:.2f}"
 
 
-def _shown(report: Mapping[str, Any]) -> str:
+def shown_as(report: Mapping[str, Any]) -> str:
     """How the network saw the pictures."""
     height, width = report["size"]
     if report["window"] is None:

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from edge_runtime.cli_options import reporting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from edge_runtime.cli_options import Output
 
 
 @click.command()
@@ -16,26 +24,51 @@ import click
     "--eval", "reports", type=click.Path(path_type=Path), multiple=True,
     help="JSON of `hyperseg eval`, for the card's table; may be given more than once.",
 )  # fmt: skip
-def report(subject: Path, run: Path | None, reports: tuple[Path, ...]) -> None:
+@reporting
+def report(subject: Path, run: Path | None, reports: tuple[Path, ...], output: Output) -> None:
     """Draw the curve of a training, write the card of a model, or make a page of a report.
 
-    Of a run's folder the curve goes into curve.png and the card beside its checkpoint. Of a
-    checkpoint or exported model the card is written beside it as FILE.md. Of the JSON that
-    `hyperseg run` and `hyperseg soak` write, a page is written beside it as FILE.html.
+    Of a run's folder the page goes into report.html, the curve into curve.png and the card beside
+    its checkpoint. Of a checkpoint or exported model the card is written beside it as FILE.md. Of
+    the JSON that run, soak, bench, eval and train write, a page is written beside it as FILE.html.
     """
-    if subject.suffix == ".json":
-        from edge_runtime.page.files import read_report, write_page
+    written = _write(subject, run, reports)
+    output.deliver_facts("report", {"wrote": written})
+    for place in written:
+        output.tell(f"wrote {place}")
 
-        page = subject.with_suffix(".html")
-        write_page(page, read_report(subject))
-        click.echo(f"wrote {page}")
-        return
+
+def _write(subject: Path, run: Path | None, reports: tuple[Path, ...]) -> list[Path]:
+    if subject.suffix == ".json":
+        return [_page(subject)]
     from training.reports.card import CHECKPOINT, write_card
 
     if subject.is_dir():
         from training.reports.curve import draw_curve
+        from training.reports.page import write_run_page
 
-        click.echo(f"wrote {draw_curve(subject)}")
-        click.echo(f"wrote {write_card(subject / CHECKPOINT, run=subject, reports=reports)}")
-        return
-    click.echo(f"wrote {write_card(subject, run=run, reports=reports)}")
+        drawn = [write_run_page(subject), draw_curve(subject)]
+        return [*drawn, write_card(subject / CHECKPOINT, run=subject, reports=reports)]
+    return [write_card(subject, run=run, reports=reports)]
+
+
+def _page(report: Path) -> Path:
+    """Write the page of a report beside it; where that is."""
+    from edge_runtime.artifacts import write_text_atomic
+    from edge_runtime.page.files import read_report, write_page
+    from training.evaluation.page import render as evaluation
+    from training.evaluation.report import SCHEMA as EVALUATION
+    from training.reports.account import SCHEMA as TRAINING
+    from training.reports.page import render as training
+
+    page, found = report.with_suffix(".html"), read_report(report)
+    # Evaluations of earlier versions do not name their schema.
+    schema = found.get("schema", EVALUATION if "confusion" in found else None)
+    renders: dict[Any, Callable[[Mapping[str, Any]], str]]
+    renders = {EVALUATION: evaluation, TRAINING: training}
+    render = renders.get(schema)
+    if render is None:
+        write_page(page, found)
+    else:
+        write_text_atomic(page, render(found))
+    return page

@@ -1,4 +1,4 @@
-"""What a training run leaves for people to look at: curve, worst validation images, model card.
+"""What a training run leaves for people to look at: page, curve, worst images, model card.
 
 None of it decides on weights, so nothing here ends a run: what cannot be drawn is said once.
 """
@@ -11,11 +11,14 @@ from edge_runtime.errors import HypersegError
 from training.evaluation.pictures import draw_worst
 from training.reports.card import CHECKPOINT, write_card
 from training.reports.curve import draw_curve
+from training.reports.kept import KEPT_FILE, write_kept
+from training.reports.page import PAGE_FILE, write_run_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from edge_runtime.metrics import ConfusionMatrix
     from training.data.datasets import Dataset
     from training.evaluation.observers import Ranked
 
@@ -36,14 +39,31 @@ class RunReport:
         self._folder, self._say = folder, say
         self._said: set[str] = set()
 
-    def validated(self, dataset: Dataset, worst: Sequence[Ranked]) -> None:
-        """Draw the curve so far and the worst images of the validation that was just logged."""
+    def validated(
+        self,
+        dataset: Dataset,
+        worst: Sequence[Ranked],
+        kept: tuple[int, ConfusionMatrix] | None = None,
+    ) -> None:
+        """Draw the curve so far and the worst images of the validation that was just logged.
+
+        Args:
+            dataset: of the validation.
+            worst: worst first.
+            kept: step and result of the validation, if its weights are those that are kept.
+        """
+        if kept is not None:
+            self._attempt(
+                KEPT_FILE, lambda: write_kept(self._folder, kept[0], dataset, kept[1], worst)
+            )
+        self._attempt(PAGE_FILE, lambda: write_run_page(self._folder))
         self._attempt("curve.png", lambda: draw_curve(self._folder))
         if worst:
             self._attempt(WORST_FILE, lambda: draw_worst(self._folder / WORST_FILE, dataset, worst))
 
     def finished(self) -> None:
-        """Write the card of the kept weights."""
+        """Write the card of the kept weights, and the page of the whole run."""
+        self._attempt(PAGE_FILE, lambda: write_run_page(self._folder))
         self._attempt(
             "the model card", lambda: write_card(self._folder / CHECKPOINT, run=self._folder)
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,10 +24,11 @@ from export.noise import ROUNDING, jittered
 from export.options import ExportOptions
 from export.probe_frames import probe_frames
 from export.verify.options import VerifyOptions
-from export.verify.report import page
+from export.verify.page import page
 from export.verify.verify import Verification, verify
 from tests.export.calibrated import calibrated_network
 from tests.export.importing.networks import SIZE, Strided, by_hand, write
+from tests.html_page import Page
 from training.checkpoint import save_checkpoint
 from training.presets import preset
 
@@ -218,10 +219,10 @@ def test_the_command_line_writes_json_and_a_page_and_exits_3_on_failure(model, t
     facts = json.loads(report.read_text())
     assert facts["schema"] == "hyperseg-edge.verify/1"
     assert facts["passed"] is True
-    text = html.read_text()
-    assert "not done" in text
-    # Everything is inside: no address is fetched.
-    assert not re.search(r"(?:src|href)='(?!data:)", text)
+    shown = Page(html.read_text())
+    assert shown.loaded == []
+    assert shown.report["stages"] == facts["stages"]
+    check_figures(shown, facts)
     assert main([*arguments, "--gate", "1e-9"]) == 3
     assert json.loads(report.read_text())["passed"] is False
     capsys.readouterr()
@@ -229,35 +230,116 @@ def test_the_command_line_writes_json_and_a_page_and_exits_3_on_failure(model, t
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+def check_figures(shown: Page, facts: dict[str, Any]) -> None:
+    """Every form, class and frame is on the page, with the figures of the JSON."""
+    for name, digest in facts["files"].items():
+        assert {name, digest} <= set(shown.texts)
+    done = [stage for stage in facts["stages"] if stage["probes"]]
+    assert [stage["name"] for stage in done] == ["ONNX Runtime", "FP16"]
+    for stage in facts["stages"]:
+        assert stage["name"] in shown.texts
+        assert set(stage["reasons"]) <= set(shown.texts)
+    for stage in done:
+        figures = stage["figures"]
+        assert f"{100 * figures['agreement']:.3f} %" in shown.texts
+        assert f"{figures['max_abs_error']:.3g}" in shown.texts
+        assert len(stage["probes"]) == facts["frames"]
+        assert max(p["max_abs_error"] for p in stage["probes"]) == figures["max_abs_error"]
+        mean = np.mean([probe["agreement"] for probe in stage["probes"]])
+        assert mean == pytest.approx(figures["agreement"])
+        shares = [*stage["class_agreement"].values(), *(p["agreement"] for p in stage["probes"])]
+        for share in shares:
+            assert as_text(share) in shown.texts
+
+
+def test_labelled_frames_score_every_form(model, tmp_path, capsys):
+    # given pictures whose labels are the reference's own mask
+    cv2 = pytest.importorskip("cv2")
+    _, (sample, *_) = verify([str(model)], replace(OPTIONS, frames=2))
+    reference, *others = sample.masks
+    for number in range(4):
+        for folder, pixels in (("val", sample.picture), ("val_labels", sample.masks[reference])):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / f"{number}.png"), pixels)
+    labels = read_manifest(model).labels
+    meta = {"classes": labels.names, "palette": labels.palette}
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    html, plain = tmp_path / "v.html", tmp_path / "v.json"
+
+    # when
+    arguments = ["verify", str(model), "--data", f"folder:{tmp_path}", "--frames", "2",
+                 "--threads", "1"]  # fmt: skip
+    assert main([*arguments, "--report", str(html)]) == 0
+    assert main([*arguments, "--report", str(plain)]) == 0
+    assert main([*arguments, "--source", "test:"]) == 2
+
+    # then
+    assert capsys.readouterr().err.endswith("from --source or from --data; give one of them\n")
+    facts, shown = json.loads(plain.read_text()), Page(html.read_text())
+    assert list(facts["accuracy"]) == [reference, *others]
+    assert facts["accuracy"][reference]["scores"]["miou"] == 1
+    assert facts["accuracy"][reference]["scores"]["images"] == facts["frames"] == 2
+    half = facts["accuracy"]["FP16"]
+    assert np.sum(half["confusion"]) == 2 * sample.masks[reference].size
+    agreement = next(s for s in facts["stages"] if s["name"] == "FP16")["figures"]["agreement"]
+    assert half["scores"]["accuracy"] == pytest.approx(agreement)
+    assert {f"{name}: what is taken for what" for name in facts["accuracy"]} <= set(shown.texts)
+    assert "100.00" in shown.texts
+    assert f"{100 * half['scores']['miou']:.2f}" in shown.texts
+    assert str(tmp_path) not in shown.text
+
+
+def test_labels_of_other_classes_are_refused(model):
+    with pytest.raises(OptionError, match="choose data with the network's classes"):
+        verify([str(model)], replace(OPTIONS, data="street:64x96"))
+
+
+def as_text(share: float | None) -> str:
+    return "absent" if share is None else "100" if share == 1 else f"{100 * share:.3f}"
+
+
 def test_names_are_escaped_on_the_page(model):
-    verification, sample = verify([str(model)], replace(OPTIONS, frames=1))
-    text = page(replace(verification, model="<script>x</script>"), sample)
-    assert "<script>" not in text
+    verification, samples = verify([str(model)], replace(OPTIONS, frames=1))
+    evil = "</script><script>x</script>"
+    stages = tuple(replace(stage, name=evil, subject=evil) for stage in verification.stages)
+    hostile = replace(
+        verification, model=evil, source=evil, files={evil: evil}, stages=stages,
+        classes=(evil, *verification.classes[1:]),
+    )  # fmt: skip
+    samples[0].masks = {f"{evil}{number}": mask for number, mask in
+                        enumerate(samples[0].masks.values())}  # fmt: skip
+    shown = Page(page(hostile, samples))
+    assert len(shown.scripts) == 1
+    assert shown.loaded == []
+    assert evil in shown.texts
 
 
 def test_the_page_shows_where_masks_differ_and_names_those_that_do_not(model):
-    verification, sample = verify([str(model)], replace(OPTIONS, frames=2))
+    verification, (sample, *_) = verify([str(model)], replace(OPTIONS, frames=2))
     reference, *others = sample.masks
     assert others
     # given forms that all agree
     sample.masks.update({name: sample.masks[reference].copy() for name in others})
-    same = page(verification, sample)
+    same = page(verification, [sample])
     assert same.count("<img") == 2
     assert f"Same mask as the reference: {', '.join(others)}." in same
     # and then one that does not
     name = others[-1]
     sample.masks[name][0, :3] += 1
-    other = page(verification, sample)
+    other = page(verification, [sample])
     assert other.count("<img") == 3
     assert f"{name}: 3 pixels differ (" in other
 
 
-def test_of_drawn_frames_the_street_is_shown(model):
-    _, sample = verify([str(model)], replace(OPTIONS, frames=2))
+def test_of_drawn_frames_the_street_is_shown_first_and_the_worst_after_it(model):
+    _, samples = verify([str(model)], replace(OPTIONS, frames=3))
     preprocess = read_manifest(model).preprocess
-    noise, street = probe_frames(SIZE, 2, preprocess.mean, preprocess.std, seed=OPTIONS.seed)
-    assert np.array_equal(sample.frame, street)
+    noise, street, _ = probe_frames(SIZE, 3, preprocess.mean, preprocess.std, seed=OPTIONS.seed)
+    assert np.array_equal(samples[0].frame, street)
     assert not np.array_equal(noise, street)
+    others = [sample.agreement for sample in samples[1:]]
+    assert others == sorted(others)
+    assert all(agreement < 1 for agreement in others)
 
 
 @pytest.mark.gst
@@ -277,9 +359,10 @@ def test_frames_may_come_from_a_source(model, tmp_path):
     for number in range(3):
         picture = np.full((100, 200, 3), 60 * number, np.uint8)
         cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
-    verification, sample = verify([str(model)], replace(OPTIONS, source=str(tmp_path), frames=2))
+    verification, samples = verify([str(model)], replace(OPTIONS, source=str(tmp_path), frames=2))
     assert verification.frames == 2
-    assert sample.frame.shape == (*SIZE, 3)
+    assert samples[0].number == 0
+    assert samples[0].frame.shape == (*SIZE, 3)
     with pytest.raises(SourceError):
         verify([str(model)], replace(OPTIONS, source=str(tmp_path / "none.mp4")))
 
