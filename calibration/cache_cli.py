@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_runtime.errors import ArtifactError, OptionError
+from edge_runtime.cli_options import reporting
+from edge_runtime.completion import candidates
+from edge_runtime.errors import EXIT_FOUND, ArtifactError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from calibration.cache import Algorithm
     from edge_runtime.artifacts import Manifest
+    from edge_runtime.cli_options import Output
 
 POLICY_NAMES = ("trt-gpu", "trt-dla")
 ALGORITHM_NAMES = ("EntropyCalibration2", "MinMaxCalibration")
@@ -36,7 +39,7 @@ def _model(_: click.Context, __: click.Parameter, value: str) -> Path:
     return resolve_model(value)
 
 
-_MODEL = click.argument("model", callback=_model)
+_MODEL = click.argument("model", callback=_model, shell_complete=candidates.models)
 _POLICY = click.option(
     "--policy", type=click.Choice(POLICY_NAMES), default="trt-gpu", show_default=True,
     help="Which tensors need a range.",
@@ -56,7 +59,10 @@ def calibration_cache() -> None:
 @click.argument("cache", type=click.Path(path_type=Path))
 @_POLICY
 @_TARGET
-def explain(model: Path, cache: Path, policy: str, target: tuple[int, int, int]) -> int:
+@reporting
+def explain(
+    model: Path, cache: Path, policy: str, target: tuple[int, int, int], output: Output
+) -> int:
     """Say what CACHE lacks for MODEL, and whether a TensorRT will take it.
 
     Exit code 1 if it will not. TensorRT itself is not asked: the rules are those of its
@@ -70,31 +76,47 @@ def explain(model: Path, cache: Path, policy: str, target: tuple[int, int, int])
     version = ".".join(map(str, target))
     by_trtexec = explain_cache(found, wanted, target=target)
     by_python = explain_cache(found, wanted, target=target, algorithm=found.algorithm)
-    click.echo(
+    verdicts = {"trtexec --calib": by_trtexec, "a calibrator class": by_python}
+    reasons = {
+        user: [*verdict.refusals, *(["scales are missing"] if verdict.missing else [])]
+        for user, verdict in verdicts.items()
+    }
+    facts = {
+        "cache": {"version": found.version, "algorithm": found.algorithm},
+        "coverage": by_trtexec.coverage,
+        "missing": by_trtexec.missing,
+        "extra": by_trtexec.extra,
+        "target": version,
+        "refused_by": reasons,
+        "accepted": by_python.accepted,
+    }
+    output.deliver_facts("calibration-cache", facts)
+    output.tell(
         f"{cache.name}: TensorRT {'.'.join(map(str, found.version))}, {found.algorithm}, "
         f"{len(found.scales)} scales"
     )
-    click.echo(
+    output.tell(
         f"covers {100 * by_trtexec.coverage:.1f} % of the {len(wanted)} tensors that {policy} "
         f"quantises in {model.name}"
     )
-    _list("missing", by_trtexec.missing)
-    _list("extra", by_trtexec.extra)
+    _list("missing", by_trtexec.missing, output)
+    _list("extra", by_trtexec.extra, output)
     if not known:
-        click.echo("note: nothing beside the cache says whose it is; judged by names alone")
+        output.tell("note: nothing beside the cache says whose it is; judged by names alone")
     if pairs:
-        click.echo("note: TensorRT ignores a cache where the model has Q/DQ pairs, as this one has")
-    for user, verdict in (("trtexec --calib", by_trtexec), ("a calibrator class", by_python)):
-        reasons = [*verdict.refusals, *(["scales are missing"] if verdict.missing else [])]
-        click.echo(f"{user} of TensorRT {version}: " + ("; ".join(reasons) or "takes it"))
-    return 0 if by_python.accepted else 1
+        output.tell(
+            "note: TensorRT ignores a cache where the model has Q/DQ pairs, as this one has"
+        )
+    for user, why in reasons.items():
+        output.tell(f"{user} of TensorRT {version}: " + ("; ".join(why) or "takes it"))
+    return 0 if by_python.accepted else EXIT_FOUND
 
 
 @calibration_cache.command()
 @_MODEL
 @click.option("--cache", type=click.Path(path_type=Path), help="Ranges for a float MODEL.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True,
+    "-o", "--output", "place", type=click.Path(path_type=Path), required=True,
     help="A cache; with --cache, the INT8.onnx.",
 )  # fmt: skip
 @_POLICY
@@ -103,27 +125,30 @@ def explain(model: Path, cache: Path, policy: str, target: tuple[int, int, int])
     "--algorithm", type=click.Choice(ALGORITHM_NAMES), default=ALGORITHM_NAMES[0],
     show_default=True, help="Of the calibrator that will read the cache.",
 )  # fmt: skip
+@reporting
 def convert(
     model: Path,
     cache: Path | None,
-    output: Path,
+    place: Path,
     policy: str,
     target: tuple[int, int, int],
     algorithm: Algorithm,
+    output: Output,
 ) -> None:
     """Make a cache of an INT8 MODEL, or with --cache an INT8 model of a float MODEL."""
-    if not output.parent.is_dir():
-        raise OptionError(f"cannot write {output}: no folder {output.parent}")
-    if (cache is not None) != (output.suffix == ".onnx"):
+    if not place.parent.is_dir():
+        raise OptionError(f"cannot write {place}: no folder {place.parent}")
+    if (cache is not None) != (place.suffix == ".onnx"):
         raise OptionError(
-            f"output {output}: an .onnx is made with --cache, a cache without; change one of them"
+            f"output {place}: an .onnx is made with --cache, a cache without; change one of them"
         )
     count = (
-        _to_cache(model, output, target, algorithm)
+        _to_cache(model, place, target, algorithm)
         if cache is None
-        else _to_graph(model, cache, output, policy)
+        else _to_graph(model, cache, place, policy)
     )
-    click.echo(f"wrote {output}: {count} ranges")
+    output.deliver_facts("calibration-cache-converted", {"wrote": place, "ranges": count})
+    output.tell(f"wrote {place}: {count} ranges")
 
 
 def _to_cache(model: Path, output: Path, target: tuple[int, int, int], algorithm: Algorithm) -> int:
@@ -195,7 +220,7 @@ def _wanted(model: Path, policy: str) -> tuple[Manifest, tuple[str, ...], bool]:
     return manifest, tuple(tensor.name for tensor in tensors), False
 
 
-def _list(title: str, names: Sequence[str]) -> None:
+def _list(title: str, names: Sequence[str], output: Output) -> None:
     if names:
         more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-        click.echo(f"{title} ({len(names)}): {', '.join(names[:NAMES_SHOWN])}{more}")
+        output.tell(f"{title} ({len(names)}): {', '.join(names[:NAMES_SHOWN])}{more}")

@@ -75,7 +75,10 @@ class _Choice:
 
 
 def calibrate(
-    path: Path, options: CalibrateOptions, say: Callable[[str], None] = lambda _: None
+    path: Path,
+    options: CalibrateOptions,
+    say: Callable[[str], None] = lambda _: None,
+    publish_facts: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Outcome:
     """Make an INT8 model, and prove what it costs where labels are given.
 
@@ -86,6 +89,7 @@ def calibrate(
         path: an ONNX model with its manifest; pairs of an earlier calibration are replaced.
         options: frames, method, policy, data and gate.
         say: takes progress lines.
+        publish_facts: takes the report, also of a model that loses too much.
 
     Raises:
         GateError: the mIoU dropped by more than the gate; only the report was written.
@@ -106,10 +110,10 @@ def calibrate(
     say(f"{len(samples)} frames chosen from {options.samples.source}")
     if data is not None:
         refuse_shared(samples, data, manifest)
-    names = [tensor.name for tensor in placement.tensors]
     collected = collect(
-        model, names, samples, state=work / "ranges.npz", threads=options.threads, report=say
-    )
+        model, [tensor.name for tensor in placement.tensors], samples,
+        state=work / "ranges.npz", threads=options.threads, report=say,
+    )  # fmt: skip
     reference = Runner(model, options.threads)
     choices = _choices(model, placement, collected, samples, reference, options, given)
     best = max(choices, key=lambda choice: choice.agreement)
@@ -135,6 +139,7 @@ def calibrate(
             threads=options.threads, say=say,
         )  # fmt: skip
     report = {
+        "schema": "hyperseg-edge.calibration/1",
         "model": {"name": manifest.name, "file": path.name, "sha256": manifest.sha256},
         "measured_with": reference.name,
         "policy": options.policy,
@@ -163,6 +168,7 @@ def calibrate(
             options.report, report, reference, final, data, manifest,
             fp16=options.fp16, threads=options.threads,
         )  # fmt: skip
+    publish_facts(report)
     _require(final, options.gate)
     written = _write(path, manifest, options, best, final, samples)
     shutil.rmtree(work)

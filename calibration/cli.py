@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_runtime.cli_options import reporting
+from edge_runtime.completion import candidates
+from edge_runtime.shared_options import model_argument
+
 if TYPE_CHECKING:
     from typing import Any
+
+    from edge_runtime.cli_options import Output
 
 POLICY_NAMES = ("trt-gpu", "trt-dla", "ort-cpu")
 METHOD_NAMES = ("entropy", "percentile", "mse", "minmax", "average", "auto")
@@ -18,9 +24,9 @@ ROUNDING_NAMES = ("auto", "adaptive", "nearest")
 
 
 @click.command()
-@click.argument("model")
+@model_argument
 @click.option(
-    "--frames", required=True,
+    "--frames", required=True, shell_complete=candidates.frames,
     help="What to calibrate on: camvid:DIR, folder:DIR, street:, a folder, or any source of `run`.",
 )  # fmt: skip
 @click.option(
@@ -42,7 +48,10 @@ ROUNDING_NAMES = ("auto", "adaptive", "nearest")
     help="Keep an operator float: its first output, or a prefix of weight names ending in '.'.",
 )  # fmt: skip
 @click.option("--dynamic", is_flag=True, help="Quantise operators with generated weights too.")
-@click.option("--data", help="Labels to judge by: camvid:DIR, folder:DIR or street:.")
+@click.option(
+    "--data", shell_complete=candidates.data,
+    help="Labels to judge by: camvid:DIR, folder:DIR or street:.",
+)  # fmt: skip
 @click.option("--split", type=click.Choice(SPLIT_NAMES), default="val", show_default=True)
 @click.option(
     "--gate", type=float, default=0.5, show_default=True,
@@ -68,11 +77,21 @@ ROUNDING_NAMES = ("auto", "adaptive", "nearest")
     "--fp16", type=click.Path(path_type=Path),
     help="The same model in FP16, to be scored beside in the report.",
 )  # fmt: skip
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="INT8.onnx.")
+@click.option(
+    "-o", "--output", "place", type=click.Path(path_type=Path), required=True, help="INT8.onnx."
+)
 @click.option("--report", type=click.Path(path_type=Path), help="JSON, with a page beside.")
 @click.option("--threads", type=int, help="CPU threads.")
+@reporting
 def calibrate(
-    model: str, frames: str, frames_split: str, samples: int, seed: int, **values: Any
+    model: str,
+    frames: str,
+    frames_split: str,
+    samples: int,
+    seed: int,
+    place: Path,
+    output: Output,
+    **values: Any,
 ) -> None:
     """Make an INT8 model of MODEL, and measure what that costs.
 
@@ -83,14 +102,20 @@ def calibrate(
     from calibration.calibrate import calibrate as make
     from calibration.options import CalibrateOptions
     from calibration.samples import SampleOptions
+    from edge_runtime.progress import steps
     from edge_runtime.zoo import resolve_model
 
     chosen = SampleOptions(frames, samples, frames_split, seed)  # type: ignore[arg-type]
-    options = CalibrateOptions(samples=chosen, **values)
-    outcome = make(resolve_model(model), options, lambda line: click.echo(line, err=True))
+    options = CalibrateOptions(place, samples=chosen, **values)
+    with steps("calibrating", quiet=output.quiet) as say:
+        outcome = make(
+            resolve_model(model), options, say,
+            lambda report: output.deliver_facts("calibration", report),
+        )  # fmt: skip
     for line in outcome.report["remarks"]:
-        click.echo(f"note: {line}", err=True)
-    print_outcome(outcome.report, options.output)
+        output.say(f"note: {line}")
+    if output.shows:
+        print_outcome(outcome.report, place)
 
 
 def print_outcome(report: dict[str, Any], output: Path) -> None:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_runtime.cli_options import reporting
+from edge_runtime.shared_options import (
+    FILE,
+    calibration_option,
+    into_option,
+    model_argument,
+    run_arguments,
+    secrets_option,
+    service_option,
+    signing_key_option,
+)
+
 if TYPE_CHECKING:
+    from edge_runtime.cli_options import Output
     from edge_runtime.deploy.index import SignedIndex
     from edge_runtime.service.places import Manager
 
 _BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 _KEYS = click.option(
-    "--key", "keys", type=click.Path(path_type=Path, dir_okay=False), metavar="F.pub",
+    "--key", "keys", type=FILE, metavar="F.pub",
     help="Public Ed25519 keys, of which one must have signed it.  "
     "[default: the trusted_keys of this machine, if there are]",
 )  # fmt: skip
-_INTO = click.option(
-    "--into", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Folder of releases.  [default: /var/lib/hyperseg for root, else "
-    "~/.local/share/hyperseg]",
-)  # fmt: skip
+_INTO = into_option("", click.Path(path_type=Path, file_okay=False))
 
 
 @click.group()
@@ -30,20 +39,17 @@ def bundle() -> None:
 
 
 @bundle.command()
-@click.argument("model")
+@model_argument
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="F.tar|DIR",
+    "-o", "--output", "place", type=click.Path(path_type=Path), required=True, metavar="F.tar|DIR",
     help="A name that ends in .tar makes one file, any other a folder.",
 )  # fmt: skip
-@click.option(
-    "--calibration", type=click.Path(path_type=Path, dir_okay=False), metavar="CACHE",
-    help="TensorRT calibration table, where ranges are not in the model.",
-)  # fmt: skip
-@click.option(
-    "--key", type=click.Path(path_type=Path, dir_okay=False), metavar="KEY",
-    help="Sign with this Ed25519 key (ssh-keygen -t ed25519).",
-)  # fmt: skip
-def create(model: str, output: Path, calibration: Path | None, key: Path | None) -> None:
+@calibration_option
+@signing_key_option
+@reporting
+def create(
+    model: str, place: Path, calibration: Path | None, key: Path | None, output: Output
+) -> None:
     """Bundle MODEL: file, manifest, golden mask, sums, signature."""
     import tempfile
 
@@ -52,15 +58,16 @@ def create(model: str, output: Path, calibration: Path | None, key: Path | None)
 
     with tempfile.TemporaryDirectory(prefix="hyperseg-bundle-") as aside:
         made = make(Contents(resolve_model(model), calibration, key), Path(aside))
-        write = write_tar if output.suffix == ".tar" else write_folder
-        write(made, output)
-    _print(made.signed)
+        write = write_tar if place.suffix == ".tar" else write_folder
+        write(made, place)
+    _report(made.signed, output)
 
 
 @bundle.command()
 @_BUNDLE
 @_KEYS
-def verify(bundle: Path, keys: Path | None) -> None:
+@reporting
+def verify(bundle: Path, keys: Path | None, output: Output) -> None:
     """Check every byte of BUNDLE against its index, and the index against keys."""
     from edge_runtime.deploy.bundle import verify as run
     from edge_runtime.deploy.device import trusted_keys
@@ -68,17 +75,19 @@ def verify(bundle: Path, keys: Path | None) -> None:
     trusted = trusted_keys(keys)
     signed = run(bundle, trusted)
     words = "signed by a trusted key" if trusted else "no signature was required"
-    click.echo(f"{signed.index.name} {signed.key}: whole and unaltered; {words}")
+    output.deliver_facts("bundle-verified", {**_facts(signed), "trusted": bool(trusted)})
+    output.tell(f"{signed.index.name} {signed.key}: whole and unaltered; {words}")
 
 
 @bundle.command()
 @_BUNDLE
-def show(bundle: Path) -> None:
+@reporting
+def show(bundle: Path, output: Output) -> None:
     """List what BUNDLE says it holds; nothing is verified."""
     from edge_runtime.deploy.forms import open_form
 
     with open_form(bundle) as form:
-        _print(form.signed)
+        _report(form.signed, output)
 
 
 @bundle.command()
@@ -87,16 +96,11 @@ def show(bundle: Path) -> None:
 @_KEYS
 @click.option("--no-engine", is_flag=True, help="Build no TensorRT engine.")
 @click.option("--selftest", is_flag=True, help="Also run `hyperseg selftest`: minutes.")
-@click.option(
-    "--service", metavar="NAME", help="Run it as this systemd service; run's arguments follow --."
-)
-@click.option(
-    "--secret", "secrets", multiple=True, metavar="NAME=FILE",
-    help="What {secret:NAME} in the service's run stands for; FILE is the device's.",
-)  # fmt: skip
+@service_option
+@secrets_option("What {secret:NAME} in the service's run stands for; FILE is the device's.")
 @click.option("--consume", is_flag=True, help="Remove BUNDLE afterwards, whatever becomes of it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one line of JSON.")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- RUN ARGS...]")
+@reporting
+@run_arguments
 def install(
     bundle: Path,
     into: Path | None,
@@ -106,17 +110,19 @@ def install(
     service: str | None,
     secrets: tuple[str, ...],
     consume: bool,
-    as_json: bool,
     arguments: tuple[str, ...],
+    output: Output,
 ) -> None:
     """Verify BUNDLE, prove its model here, and switch to it; else all stays as it is."""
     import os
 
     from edge_runtime.deploy.device import InstallOptions
     from edge_runtime.deploy.device import install as run
+    from edge_runtime.deploy.display import lines
     from edge_runtime.deploy.releases import default_home
     from edge_runtime.deploy.units import Service, parse_secrets
     from edge_runtime.errors import OptionError
+    from edge_runtime.progress import steps
 
     kept = None
     if service is not None:
@@ -126,25 +132,24 @@ def install(
         raise OptionError("arguments of a run go with --service NAME")
     home = (into or default_home()).absolute()
     options = InstallOptions(home, keys, not no_engine, selftest, kept, consume)
-    report = run(bundle.absolute(), options, lambda line: click.echo(line, err=True))
-    if as_json:
-        click.echo(report.to_json())
-        return
-    from edge_runtime.deploy.display import lines
-
+    with steps("installing", quiet=output.quiet) as say:
+        report = run(bundle.absolute(), options, say)
+    output.deliver(report.to_json)
     for line in lines(report):
-        click.echo(line)
+        output.tell(line)
 
 
 @bundle.command()
 @_INTO
-def rollback(into: Path | None) -> None:
+@reporting
+def rollback(into: Path | None, output: Output) -> None:
     """Go back to the release that was used before."""
     from edge_runtime.deploy.device import rollback as run
     from edge_runtime.deploy.releases import default_home
 
     left, used = run((into or default_home()).absolute())
-    click.echo(f"back from {left} to {used}")
+    output.deliver_facts("rollback", {"left": left, "current": used})
+    output.tell(f"back from {left} to {used}")
 
 
 @bundle.command(hidden=True)
@@ -160,8 +165,16 @@ def receive(key: str, into: Path | None) -> None:
     click.echo(msgspec.json.encode(run((into or default_home()).absolute(), key)).decode())
 
 
-def _print(signed: SignedIndex) -> None:
+def _facts(signed: SignedIndex) -> dict[str, Any]:
+    import msgspec
+
+    facts: dict[str, Any] = msgspec.to_builtins(signed.index)
+    return {**facts, "key": signed.key, "signed": signed.signature is not None}
+
+
+def _report(signed: SignedIndex, output: Output) -> None:
+    output.deliver_facts("bundle", _facts(signed))
     state = "not signed" if signed.signature is None else "signed"
-    click.echo(f"{signed.index.name}, bundle {signed.key}, {state}")
+    output.tell(f"{signed.index.name}, bundle {signed.key}, {state}")
     for entry in signed.index.files:
-        click.echo(f"  {entry.sha256[:12]}  {entry.bytes:>12,} bytes  {entry.name}")
+        output.tell(f"  {entry.sha256[:12]}  {entry.bytes:>12,} bytes  {entry.name}")

@@ -7,19 +7,28 @@ the stages above it.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
 
 from edge_runtime import __version__
-from edge_runtime.errors import EXIT_INTERRUPTED, DependencyError, HypersegError
+from edge_runtime.errors import (
+    EXIT_CODES,
+    EXIT_FOUND,
+    EXIT_INTERRUPTED,
+    DependencyError,
+    HypersegError,
+)
+from edge_runtime.suggest import nearest, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ VERBS = {
     "eval": Verb("training.evaluation.cli:evaluate", "Measure the mIoU of a checkpoint or model."),
     "compare": Verb("edge_runtime.compare_cli:compare", "Compare two reports, for people and CI."),
     "report": Verb("training.reports.cli:report", "Draw a curve, write a card, or make a page."),
+    "completion": Verb("edge_runtime.completion_cli:completion", "Let a shell complete all this."),
 }
 
 REMEDIES = {
@@ -87,6 +97,10 @@ REMEDIES = {
 """What brings an optional package that may be missing, by import name."""
 
 
+COMPLETION = "_HYPERSEG_COMPLETE"
+"""Environment variable by which a shell asks what may stand at a place."""
+
+
 class VerbGroup(click.Group):
     """A click group whose commands are the lazily loaded `VERBS`."""
 
@@ -97,7 +111,21 @@ class VerbGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load the verb's module; None for an unknown verb."""
         verb = VERBS.get(cmd_name)
-        return None if verb is None else load(verb)
+        if verb is None:
+            return None
+        # A shell that asks what may stand here is to be answered at once, and does no work.
+        return _imported(verb) if ctx.resilient_parsing else load(verb)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The verbs, without loading any, and the options."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [
+            CompletionItem(name, help=verb.summary)
+            for name, verb in VERBS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -105,15 +133,15 @@ class VerbGroup(click.Group):
         """As click does, with the nearest verb named when there is no such verb."""
         name = args[0]
         if name not in VERBS and not name.startswith("-"):
-            near = get_close_matches(name, VERBS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(VERBS)}"
-            raise click.UsageError(f"no verb {name!r}; {hint}", ctx)
+            raise click.UsageError(f"no verb {name!r}; {suggestion(name, VERBS)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table's summaries, without loading any verb."""
         with formatter.section("Verbs"):
             formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
 
 
 def load(verb: Verb) -> click.Command:
@@ -122,13 +150,17 @@ def load(verb: Verb) -> click.Command:
     Raises:
         DependencyError: its stage is shadowed by another distribution's package.
     """
-    module, _, attribute = verb.target.partition(":")
-    stage = module.partition(".")[0]
+    stage = verb.target.partition(":")[0].partition(".")[0]
     if stage != "edge_runtime":
         # Imported here: looking through all installed distributions is for those verbs only.
         from edge_runtime.ownership import check_owner
 
         check_owner(stage)
+    return _imported(verb)
+
+
+def _imported(verb: Verb) -> click.Command:
+    module, _, attribute = verb.target.partition(":")
     command = getattr(import_module(module), attribute)
     assert isinstance(command, click.Command), f"{verb.target} is not a click command"
     return command
@@ -138,7 +170,8 @@ def load(verb: Verb) -> click.Command:
     cls=VerbGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     subcommand_metavar="VERB [OPTIONS]...",
-    epilog="'hyperseg VERB --help' explains a verb.",
+    epilog="'hyperseg VERB --help' explains a verb; 'hyperseg completion --help' says how a shell "
+    "completes all this.",
 )
 @click.version_option(__version__, message="hyperseg-edge %(version)s")
 def hyperseg() -> None:
@@ -152,8 +185,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None takes ``sys.argv``.
 
     Returns:
-        The exit code: 0, 2 for a user's mistake, 130 after Ctrl-C. A defect of ours is not caught.
+        The exit code, one of `EXIT_CODES`. A defect of ours is not caught.
     """
+    if COMPLETION in os.environ:
+        # Imported here: only a shell asks.
+        import edge_runtime.completion.shells  # noqa: F401 (makes itself known)
     try:
         code = hyperseg.main(arguments, prog_name="hyperseg", standalone_mode=False)
         sys.stdout.flush()
@@ -172,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _discard_stdout()
-        return 1
+        return EXIT_FOUND
     return code if isinstance(code, int) else 0
 
 
@@ -185,10 +221,21 @@ def missing(package: str) -> DependencyError:
 
 
 def _one_line(error: click.ClickException) -> str:
-    message = " ".join(error.format_message().split()).removesuffix(".")
+    message = " ".join(error.format_message().split()).removesuffix(".") + _meant(error)
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f"{message} (see '{error.ctx.command_path} --help')"
     return message
+
+
+def _meant(error: click.ClickException) -> str:
+    """What of an option's choices comes near to what was given."""
+    if not (isinstance(error, click.BadParameter) and error.param is not None):
+        return ""
+    given = re.match(r"'(?P<value>.*?)' is not one of ", error.message)
+    if given is None or not isinstance(error.param.type, click.Choice):
+        return ""
+    near = nearest(given["value"], map(str, error.param.type.choices))
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def _fail(message: str, code: int) -> int:

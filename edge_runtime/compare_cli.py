@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_runtime.errors import OptionError
+from edge_runtime.cli_options import reporting
+from edge_runtime.errors import EXIT_FOUND, OptionError
 
 if TYPE_CHECKING:
+    from edge_runtime.cli_options import Output
     from edge_runtime.compare.compare import Comparison, Difference
 
-EXIT_WORSE = 1
 WIDTH = 110
 """Of the table where it is not shown in a wider terminal."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -28,10 +29,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="PERCENT",
     help="Exit with 1 if a judged figure of B is worse by more than this, and not by chance.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
+@reporting
 @click.pass_context
 def compare(
-    ctx: click.Context, first: Path, second: Path, limit_percent: float | None, as_json: bool
+    ctx: click.Context, first: Path, second: Path, limit_percent: float | None, output: Output
 ) -> None:
     """Compare two reports of run, soak, bench or eval: A is before, B is after.
 
@@ -46,18 +47,14 @@ def compare(
     from edge_runtime.page.files import read_report
 
     found = compare_reports(read_report(first), read_report(second), (first.name, second.name))
-    if as_json:
-        import msgspec
-
-        text = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
-        click.echo(text)
-    else:
+    output.deliver(found.to_json)
+    if output.shows:
         _print(found)
     if limit_percent is None:
         return
     if failures := found.failures(limit_percent):
         click.echo(f"hyperseg: {second.name}: {worst(failures)}", err=True)
-        ctx.exit(EXIT_WORSE)
+        ctx.exit(EXIT_FOUND)
     if undecided := found.undecided:
         raise OptionError(
             f"too short to judge {', '.join(undecided)}: both runs need 10 windows of time after "

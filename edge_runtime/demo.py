@@ -20,6 +20,7 @@ from edge_runtime.geometry import FrameGeometry
 from edge_runtime.metrics import ConfusionMatrix
 from edge_runtime.options import RunOptions
 from edge_runtime.overlay import Overlay
+from edge_runtime.progress import bar
 from edge_runtime.runner import run
 from edge_runtime.sinks.encoders import h264_launch
 from edge_runtime.sinks.writer import GstWriter, RawVideo
@@ -58,6 +59,8 @@ class DemoOptions:
     """(height, width) of the clip; another than the model's input, as a camera's is."""
     seed: int = 1000
     """Of the street; far from those the model was trained on."""
+    quiet: bool = False
+    """Show neither a bar nor a live line on stderr."""
 
     def __post_init__(self) -> None:
         if self.frames < 1:
@@ -92,7 +95,8 @@ def demonstrate(options: DemoOptions, say: Callable[[str], None] = lambda _: Non
         raise OptionError(f"cannot make {folder}: {error.strerror}; choose another -o") from error
     clip = folder / "street.mp4"
     say(f"drawing {options.frames} frames of a street and encoding them as H.264")
-    labels = write_clip(clip, options)
+    with bar("drawing", quiet=options.quiet) as progress:
+        labels = write_clip(clip, options, progress)
     say(f"playing {clip} through GStreamer and segmenting every frame")
     masks: dict[int, NDArray[np.uint8]] = {}
 
@@ -107,7 +111,10 @@ def demonstrate(options: DemoOptions, say: Callable[[str], None] = lambda _: Non
         options.model,
         str(clip),
         RunOptions(
-            policy="every", sinks=(str(folder / "overlay.mp4"),), report=folder / "report.json"
+            policy="every",
+            sinks=(str(folder / "overlay.mp4"),),
+            report=folder / "report.json",
+            quiet=options.quiet,
         ),
         on_result=keep,
     )
@@ -118,8 +125,15 @@ def demonstrate(options: DemoOptions, say: Callable[[str], None] = lambda _: Non
     return DemoOutcome(report, scores)
 
 
-def write_clip(path: Path, options: DemoOptions) -> list[NDArray[np.uint8]]:
+def write_clip(
+    path: Path, options: DemoOptions, progress: Callable[[int, int], None] = lambda *_: None
+) -> list[NDArray[np.uint8]]:
     """Render and encode the clip; return the exact labels of its frames, (H, W) uint8 each.
+
+    Args:
+        path: the file.
+        options: length, size and seed.
+        progress: takes (frames done, of all).
 
     Raises:
         SinkError: no encoder, or the file cannot be written.
@@ -135,6 +149,7 @@ def write_clip(path: Path, options: DemoOptions) -> list[NDArray[np.uint8]]:
                 image, ids = camera.frame(index)
                 writer.push(image, round(index * 1e9 / FPS))
                 labels.append(ids)
+                progress(index + 1, options.frames)
             writer.finish()
         finally:
             writer.stop()

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from edge_runtime.cli_options import reporting
+
+if TYPE_CHECKING:
+    from edge_runtime.cli_options import Output
 
 
 @click.command()
@@ -14,23 +20,23 @@ import click
 )  # fmt: skip
 @click.option("--model", help="Another model of the street classes.")
 @click.option("--frames", type=int, help="Length of the clip at 30 frames/s.  [default: 150]")
-@click.option("--json", "as_json", is_flag=True, help="Print scores and report as JSON.")
-def demo(folder: Path, model: str | None, frames: int | None, as_json: bool) -> None:
+@reporting
+def demo(folder: Path, model: str | None, frames: int | None, output: Output) -> None:
     """Segment our own street clip; show its latency and its mIoU against the exact labels.
 
     Clip -> H.264 file -> GStreamer -> network -> mask -> overlay video. Needs no GPU, no camera and
     no download.
     """
+    import json
+
     from edge_runtime.demo import DemoOptions, demonstrate
 
-    given = {"model": model, "frames": frames}
+    given = {"model": model, "frames": frames, "quiet": output.quiet}
     options = DemoOptions(folder, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    outcome = demonstrate(options, say=lambda line: click.echo(line, err=True))
-    if as_json:
-        import json
-
-        both = {"scores": outcome.scores.as_json(), "report": json.loads(outcome.report.to_json())}
-        click.echo(json.dumps(both, indent=2))
+    outcome = demonstrate(options, say=output.say)
+    report = json.loads(outcome.report.to_json())
+    output.deliver_facts("demo", {"scores": outcome.scores.as_json(), "report": report})
+    if not output.shows:
         return
     from edge_runtime.display import print_report
 

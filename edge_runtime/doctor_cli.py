@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edge_runtime.cli_options import reporting
+
 if TYPE_CHECKING:
+    from edge_runtime.cli_options import Output
     from edge_runtime.doctor.examine import Diagnosis
     from edge_runtime.doctor.finding import Finding
 
@@ -19,29 +21,22 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "not-applicable
 @click.argument("source", required=False)
 @click.option("--model", metavar="M", help="Also look at this model: its files, and its engine.")
 @click.option("--all", "shows_all", is_flag=True, help="Also list what is not there to be checked.")
-@click.option(
-    "--json", "output", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    metavar="F.json|-", help="Write the report as JSON; - prints it instead of the lines.",
-)  # fmt: skip
+@reporting
 @click.pass_context
 def doctor(
-    ctx: click.Context, source: str | None, model: str | None, shows_all: bool, output: Path | None
+    ctx: click.Context, source: str | None, model: str | None, shows_all: bool, output: Output
 ) -> None:
     """Look for what keeps a run from working on this machine, and say what mends it.
 
     Nothing is changed, and no frame is taken from SOURCE. Exit code 0: nothing is wrong (warnings
     may remain); 1: something does not work.
     """
-    from edge_runtime.artifacts import write_text_atomic
     from edge_runtime.doctor.examine import examine
     from edge_runtime.doctor.machine import Machine
 
     found = examine(Machine(), source, model)
-    if output == Path("-"):
-        click.echo(found.to_json(), nl=False)
-    else:
-        if output is not None:
-            write_text_atomic(output, found.to_json())
+    output.deliver(found.to_json)
+    if output.shows:
         _print(found, shows_all=shows_all)
     ctx.exit(found.exit_code)
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from edge_runtime.cli_options import reporting
+
+if TYPE_CHECKING:
+    from edge_runtime.cli_options import Output
 
 _FOLDER = click.option(
     "--folder",
@@ -22,26 +28,30 @@ def element() -> None:
 
 @element.command()
 @_FOLDER
-def install(folder: Path | None) -> None:
+@reporting
+def install(folder: Path | None, output: Output) -> None:
     """Write the plugin file that GStreamer's Python loader reads."""
     from edge_runtime.element.install import default_folder
     from edge_runtime.element.install import install as write
 
     place = write(folder or default_folder())
-    click.echo(f"wrote {place}")
+    output.deliver_facts("element", {"file": place})
+    output.tell(f"wrote {place}")
     if folder is not None:
         # Single-quoted where needed; what was set before stays in force.
         path = shlex.quote(str(folder.absolute()))
-        click.echo(f"export GST_PLUGIN_PATH={path}${{GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}}")
-    click.echo("`hyperseg element check` proves that it is found")
+        output.tell(f"export GST_PLUGIN_PATH={path}${{GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}}")
+    output.tell("`hyperseg element check` proves that it is found")
 
 
 @element.command()
 @_FOLDER
-def check(folder: Path | None) -> None:
+@reporting
+def check(folder: Path | None, output: Output) -> None:
     """Prove with gst-inspect-1.0 that GStreamer finds the element."""
     from edge_runtime.element import NAME
     from edge_runtime.element.install import check as inspect
 
     inspect(folder)
-    click.echo(f"gst-inspect-1.0 finds {NAME}")
+    output.deliver_facts("element-check", {"element": NAME, "found": True})
+    output.tell(f"gst-inspect-1.0 finds {NAME}")

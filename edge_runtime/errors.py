@@ -12,7 +12,7 @@ Every message is one line: what came, what was expected, what to do.
     ├── BackendError          the inference engine refused the model or failed while running it
     ├── DependencyError       an optional package or system component is missing or broken
     ├── DeployError           a device that cannot be reached, or that refused a release
-    ├── ParityError           two forms of one network disagree by more than the gate allows
+    ├── ParityError           two forms of one network disagree by more than the gate: exit code 3
     └── GateError             an INT8 model loses more accuracy than was allowed: exit code 3
 
 Anything else that escapes is a defect of ours and keeps its traceback.
@@ -20,14 +20,32 @@ Anything else that escapes is a defect of ours and keeps its traceback.
 
 from __future__ import annotations
 
+EXIT_FOUND = 1
+EXIT_MISTAKE = 2
+EXIT_GATE = 3
+EXIT_TRY_AGAIN = 75
+"""``EX_TEMPFAIL`` of ``sysexits.h``."""
 EXIT_INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as shells report it."""
+"""128 + SIGINT, as shells report it."""
+EXIT_TERMINATED = 143
+"""128 + SIGTERM."""
+
+EXIT_CODES = {
+    0: "done",
+    EXIT_FOUND: "it ran, and found something: an error in the data, a camera that failed",
+    EXIT_MISTAKE: "it could not be done: a mistake, or something outside that failed",
+    EXIT_GATE: "a gate said no: accuracy, parity, growth or masks are not as required",
+    EXIT_TRY_AGAIN: "under systemd: a new start may help",
+    EXIT_INTERRUPTED: "Ctrl-C",
+    EXIT_TERMINATED: "SIGTERM ended a training, which can be resumed",
+}
+"""What the exit codes of all verbs mean."""
 
 
 class HypersegError(Exception):
     """Base of all errors that are reported in one line (exit code 2)."""
 
-    exit_code = 2
+    exit_code = EXIT_MISTAKE
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
@@ -72,8 +90,10 @@ class DeployError(HypersegError):
 class ParityError(HypersegError):
     """Two forms of one network disagree by more than the gate allows."""
 
+    exit_code = EXIT_GATE
+
 
 class GateError(HypersegError):
     """An INT8 model loses more accuracy than was allowed; it was not written."""
 
-    exit_code = 3
+    exit_code = EXIT_GATE

@@ -6,26 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_runtime.cli_options import reporting
+
 if TYPE_CHECKING:
+    from edge_runtime.cli_options import Output
     from edge_runtime.zoo import ShippedModel
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array instead of a table.")
-def models(as_json: bool) -> None:
+@reporting
+def models(output: Output) -> None:
     """List the shipped models; their names are accepted wherever MODEL stands."""
     from edge_runtime.zoo import list_models
 
     shipped = list_models()
-    if as_json:
-        import msgspec
-
-        rows = [_describe(model) for model in shipped]
-        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
-    elif shipped:
+    output.deliver_facts("models", {"models": [_describe(model) for model in shipped]})
+    if not shipped:
+        output.tell("No models are shipped with this installation; `hyperseg export` makes one.")
+    elif output.shows:
         _print_table(shipped)
-    else:
-        click.echo("No models are shipped with this installation; `hyperseg export` makes one.")
 
 
 def _describe(model: ShippedModel) -> dict[str, Any]:

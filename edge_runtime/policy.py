@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from edge_runtime.errors import OptionError
+from edge_runtime.suggest import hint
 
 PolicyName = Literal["every", "latest", "deadline"]
 
@@ -75,7 +76,10 @@ def parse_policy(text: str) -> Policy:
             raise OptionError(
                 f"policy {text!r}: {value!r} is not a number of milliseconds, as in deadline=50"
             ) from None
-    raise OptionError(f"policy {text!r}: expected every, latest or deadline=MS, as in deadline=50")
+    meant = hint(name, get_args(PolicyName))
+    raise OptionError(
+        f"policy {text!r}: {meant}expected every, latest or deadline=MS, as in deadline=50"
+    )
 
 
 def default_policy(*, live: bool) -> Policy:

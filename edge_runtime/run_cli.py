@@ -8,37 +8,54 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from edge_runtime.durations import duration
-from edge_runtime.errors import EXIT_INTERRUPTED, BackendError, SinkError, SourceError
+from edge_runtime.cli_options import reporting
+from edge_runtime.completion import candidates
+from edge_runtime.errors import (
+    EXIT_FOUND,
+    EXIT_INTERRUPTED,
+    EXIT_TRY_AGAIN,
+    BackendError,
+    OptionError,
+    SinkError,
+    SourceError,
+)
 from edge_runtime.options import Rebuild, RunOptions
 from edge_runtime.rig.options import RigOptions, needs_rig, split_policies, split_weights
 from edge_runtime.service.notify import is_managed
 from edge_runtime.service.places import STATUS_VARIABLE
 from edge_runtime.service.secrets import reveal
+from edge_runtime.shared_options import (
+    FILE,
+    duration_option,
+    model_argument,
+    report_option,
+    rules_option,
+    sink_option,
+    sources_argument,
+    threads_option,
+)
 from edge_runtime.supervision.options import SupervisionOptions
 from edge_runtime.web.options import DEFAULT_ADDRESS, TOKEN_OPTION, TOKEN_VARIABLE, parse_web
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge_runtime.cli_options import Output
+
 DEFAULTS = RunOptions()
 RIG_DEFAULTS = RigOptions()
 SUPERVISION = SupervisionOptions()
-EXIT_CAMERA_FAILED = 1
-"""Exit code of a run in which some cameras failed for good and others did not, or not at once."""
-EXIT_TRY_AGAIN = 75
-"""Exit code under a service manager where a source, engine or output failed: a new start may help,
-which it does not after a mistake (2). EX_TEMPFAIL of ``sysexits.h``."""
 
 
 @click.command()
-@click.argument("model")
-@click.argument("sources", nargs=-1, required=True, metavar="[NAME=]SOURCE...")
+@model_argument
+@sources_argument
 @click.option(
     "--policy",
     "policies",
     multiple=True,
     metavar="[NAME=]every|latest|deadline=MS",
+    shell_complete=candidates.policies,
     help="Which frames are segmented when the network is slower than the source: all of them, the "
     "newest, or the newest unless it is older than MS; of all cameras, or of one.  "
     "[default: latest if live, else every]",
@@ -58,46 +75,22 @@ which it does not after a mistake (2). EX_TEMPFAIL of ``sysexits.h``."""
     metavar="MS",
     help="Count sets of results, one per camera, that were captured within MS of each other.",
 )
-@click.option(
-    "--sink",
-    "sinks",
-    multiple=True,
-    default=DEFAULTS.sinks,
-    metavar="SINK",
-    help="Where results go; may be given several times: null, FILE.mp4 or FILE.mkv (overlay), "
+@sink_option(
+    "Where results go; may be given several times: null, FILE.mp4 or FILE.mkv (overlay), "
     "FILE.mcap, window, masks:DIR (PNGs of class ids), maskvideo:FILE.mkv (lossless), shm:NAME, "
     "rtsp:[HOST:]PORT/NAME, blackbox:DIR, jsonl:FILE, udp:HOST:PORT, mqtt:HOST/TOPIC, ros2:NODE. "
-    "With several cameras {camera} in it stands for the camera's name.  [default: null]",
+    "With several cameras {camera} in it stands for the camera's name."
 )
-@click.option(
-    "--duration",
-    "duration_s",
-    type=duration,
-    default=DEFAULTS.duration_s,
-    metavar="T",
-    help="End so long after the first frame: seconds, or as in 90s, 30m, 24h.",
-)
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=DEFAULTS.report,
-    metavar="F.json|F.html",
-    help="Write the latency report, as JSON or as a page to look at.",
-)
+@duration_option("End so long after the first frame: seconds, or as in 90s, 30m, 24h.")
+@report_option
 @click.option(
     "--frames-log",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     default=DEFAULTS.frames_log,
     metavar="F.jsonl",
     help="Write one line of JSON per frame. With several cameras {camera} in it is the name.",
 )
-@click.option(
-    "--rules",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=DEFAULTS.rules,
-    metavar="F.json",
-    help="Regions and rules that sinks such as jsonl:, udp: and mqtt: tell about.",
-)
+@rules_option
 @click.option(
     "--stall-timeout",
     "stall_timeout_s",
@@ -134,13 +127,7 @@ which it does not after a mistake (2). EX_TEMPFAIL of ``sysexits.h``."""
     help="On a Jetson, hand frames from NVMM memory to a TensorRT engine without a copy; where "
     "that does not work, say why and copy once, as by default. Never run on a Jetson yet.",
 )
-@click.option(
-    "--threads",
-    type=int,
-    default=DEFAULTS.threads,
-    metavar="N",
-    help="CPU threads for one inference.  [default: one per core]",
-)
+@threads_option
 @click.option(
     "--rebuild",
     type=click.Choice(get_args(Rebuild)),
@@ -164,7 +151,7 @@ which it does not after a mistake (2). EX_TEMPFAIL of ``sysexits.h``."""
 )
 @click.option(
     "--status",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     default=DEFAULTS.status,
     envvar=STATUS_VARIABLE,
     metavar="F.json",
@@ -192,8 +179,7 @@ which it does not after a mistake (2). EX_TEMPFAIL of ``sysexits.h``."""
     help="What the page asks its viewers for; needed for any ADDR but localhost. Better in the "
     f"variable, which other users cannot see.  [env var: {TOKEN_VARIABLE}]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not as a table.")
-@click.option("--quiet", is_flag=True, default=DEFAULTS.quiet, help="No live line and no table.")
+@reporting
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -220,8 +206,7 @@ def run(
     metrics: str | None,
     web: str | None,
     web_token: str | None,
-    as_json: bool,
-    quiet: bool,
+    output: Output,
 ) -> None:
     """Segment SOURCE with MODEL and account for every millisecond.
 
@@ -246,7 +231,7 @@ def run(
         status=status,
         metrics=metrics,
         web=None if web is None else parse_web(web, reveal(web_token) if web_token else None),
-        quiet=quiet,
+        quiet=output.quiet,
         zero_copy=zero_copy,
         supervision=SupervisionOptions(
             stall_timeout_s=stall_timeout_s,
@@ -256,40 +241,41 @@ def run(
         ),
     )
     rig = RigOptions(options, single_policies, split_weights(weights), match_ms)
+    if output.file is not None and output.file.resolve() in options.outputs():
+        raise OptionError(f"{output.file} is written to twice; give each output its own name")
     try:
         if needs_rig(sources, rig):
-            code = _run_rig(model, sources, rig, as_json=as_json)
+            code = _run_rig(model, sources, rig, output)
         else:
-            code = _run_one(model, sources[0], options, as_json=as_json)
+            code = _run_one(model, sources[0], options, output)
     except (SourceError, SinkError, BackendError) as error:
         if not is_managed():
             raise
         click.echo(f"hyperseg: error: {error}", err=True)
+        # After a mistake in the command (2) a new start would not help.
         code = EXIT_TRY_AGAIN
     ctx.exit(code)
 
 
-def _run_one(model: str, source: str, options: RunOptions, *, as_json: bool) -> int:
+def _run_one(model: str, source: str, options: RunOptions, output: Output) -> int:
     # Imported here: `--help` and a wrong option need neither numpy nor a model.
     from edge_runtime.runner import run as run_source
 
     report = run_source(model, source, options, say=_say)
-    if as_json:
-        click.echo(report.to_json(), nl=False)
-    elif not options.quiet:
+    output.deliver(report.to_json)
+    if output.shows:
         from edge_runtime.display import print_report
 
         print_report(report)
     return EXIT_INTERRUPTED if report.ended == "interrupted" else 0
 
 
-def _run_rig(model: str, sources: Sequence[str], options: RigOptions, *, as_json: bool) -> int:
+def _run_rig(model: str, sources: Sequence[str], options: RigOptions, output: Output) -> int:
     from edge_runtime.rig.runner import run_many
 
     report = run_many(model, sources, options, say=_say)
-    if as_json:
-        click.echo(report.to_json(), nl=False)
-    elif not options.run.quiet:
+    output.deliver(report.to_json)
+    if output.shows:
         from edge_runtime.rig.display import print_rig_report
 
         print_rig_report(report)
@@ -299,7 +285,7 @@ def _run_rig(model: str, sources: Sequence[str], options: RigOptions, *, as_json
         click.echo(f"hyperseg: error: {count}: {named}", err=True)
     if report.ended == "interrupted":
         return EXIT_INTERRUPTED
-    return EXIT_CAMERA_FAILED if report.failed else 0
+    return EXIT_FOUND if report.failed else 0
 
 
 def _say(line: str) -> None:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_runtime.errors import OptionError
+from edge_runtime.cli_options import reporting
+from edge_runtime.completion import candidates
+from edge_runtime.errors import EXIT_FOUND, OptionError
 from edge_runtime.service.places import STATUS_VARIABLE, status_path, unit_name, unit_path
+from edge_runtime.shared_options import FILE, secrets_option
 
 if TYPE_CHECKING:
+    from edge_runtime.cli_options import Output
     from edge_runtime.service.places import Manager
 
 MAX_AGE_S = 10.0
@@ -26,6 +30,8 @@ _FOLDER = click.option(
     metavar="DIR",
     help="Folder of the unit file.  [default: /etc/systemd/system, or that of your own units]",
 )
+
+_NAME = click.argument("name", shell_complete=candidates.services)
 
 
 @click.group()
@@ -48,10 +54,10 @@ def service() -> None:
     help="Kill and start again a run that hangs for S seconds.",
 )  # fmt: skip
 @click.option("--memory-max", metavar="SIZE", help="Such as 2G: more memory than this kills it.")
-@click.option(
-    "--secret", "secrets", multiple=True, metavar="NAME=FILE",
-    help="What {secret:NAME} in a source or sink stands for; FILE is readable by its owner only.",
-)  # fmt: skip
+@secrets_option(
+    "What {secret:NAME} in a source or sink stands for; FILE is readable by its owner only."
+)
+@reporting
 def install(
     name: str,
     words: tuple[str, ...],
@@ -61,6 +67,7 @@ def install(
     watchdog_s: float,
     memory_max: str | None,
     secrets: tuple[str, ...],
+    output: Output,
 ) -> None:
     """Write the unit file of NAME and say how it is started.
 
@@ -79,26 +86,33 @@ def install(
         place.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(place, text)
     flag = " --user" if manager == "user" else ""
-    click.echo(f"wrote {place}; start it now and with the machine:")
-    click.echo(f"systemctl{flag} daemon-reload && systemctl{flag} enable --now {unit_name(name)}")
+    command = f"systemctl{flag} daemon-reload && systemctl{flag} enable --now {unit_name(name)}"
+    output.deliver_facts("service", {"unit": unit_name(name), "file": place, "next": command})
+    output.tell(f"wrote {place}; start it now and with the machine:")
+    output.tell(command)
 
 
 @service.command()
-@click.argument("name")
+@_NAME
 @_USER
 @_SYSTEM
 @_FOLDER
-def show(name: str, manager: Manager, folder: Path | None) -> None:
+@reporting
+def show(name: str, manager: Manager, folder: Path | None, output: Output) -> None:
     """Print the unit file of NAME."""
-    click.echo(_installed(name, manager, folder).read_text(encoding="utf-8"), nl=False)
+    place = _installed(name, manager, folder)
+    text = place.read_text(encoding="utf-8")
+    output.deliver_facts("service", {"unit": unit_name(name), "file": place, "text": text})
+    output.tell(text, nl=False)
 
 
 @service.command()
-@click.argument("name")
+@_NAME
 @_USER
 @_SYSTEM
 @_FOLDER
-def uninstall(name: str, manager: Manager, folder: Path | None) -> None:
+@reporting
+def uninstall(name: str, manager: Manager, folder: Path | None, output: Output) -> None:
     """Remove the unit file of NAME; what the service has written stays."""
     place = _installed(name, manager, folder)
     try:
@@ -106,41 +120,53 @@ def uninstall(name: str, manager: Manager, folder: Path | None) -> None:
     except OSError as error:
         raise OptionError(f"cannot remove {place}: {error.strerror}") from error
     flag = " --user" if manager == "user" else ""
-    click.echo(f"removed {place}; end it, too:")
-    click.echo(f"systemctl{flag} disable --now {unit_name(name)}; systemctl{flag} daemon-reload")
+    command = f"systemctl{flag} disable --now {unit_name(name)}; systemctl{flag} daemon-reload"
+    output.deliver_facts("service", {"unit": unit_name(name), "removed": place, "next": command})
+    output.tell(f"removed {place}; end it, too:")
+    output.tell(command)
 
 
 @service.command()
-@click.argument("name")
+@_NAME
 @_USER
 @_SYSTEM
-def status(name: str, manager: Manager) -> None:
+@reporting
+def status(name: str, manager: Manager, output: Output) -> None:
     """Say how the running service NAME is doing."""
+    import msgspec
+
     from edge_runtime.service.status import read_status
 
     found = read_status(status_path(name, manager))
-    click.echo(f"{found.state}, process {found.pid}, model {found.model}")
+    output.deliver_facts("service-status", msgspec.to_builtins(found))
+    output.tell(f"{found.state}, process {found.pid}, model {found.model}")
     for camera in found.cameras:
         title = f"{camera.name}: " if camera.name else ""
         age = "no mask yet" if camera.age_s is None else f"last mask {camera.age_s:.2f} s old"
-        click.echo(f"{title}{camera.signal}, {camera.fps:.1f} fps, {age}")
+        output.tell(f"{title}{camera.signal}, {camera.fps:.1f} fps, {age}")
 
 
 @service.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=candidates.services)
 @_USER
 @_SYSTEM
 @click.option(
-    "--status", "file", type=click.Path(path_type=Path, dir_okay=False), envvar=STATUS_VARIABLE,
+    "--status", "file", type=FILE, envvar=STATUS_VARIABLE,
     metavar="F.json", help=f"Status file of a run, instead of NAME.  [env var: {STATUS_VARIABLE}]",
 )  # fmt: skip
 @click.option(
     "--max-age", "max_age_s", type=float, default=MAX_AGE_S, show_default=True, metavar="S",
     help="Greatest age of the last mask.",
 )  # fmt: skip
+@reporting
 @click.pass_context
 def health(
-    ctx: click.Context, name: str | None, manager: Manager, file: Path | None, max_age_s: float
+    ctx: click.Context,
+    name: str | None,
+    manager: Manager,
+    file: Path | None,
+    max_age_s: float,
+    output: Output,
 ) -> None:
     """Exit with 0 if the last mask is young enough, else with 1 and the reason."""
     from edge_runtime.service.status import illness, read_status
@@ -153,8 +179,9 @@ def health(
         reason = illness(read_status(file), max_age_s)
     except OptionError as error:
         reason = str(error)
-    click.echo("healthy" if reason is None else f"unhealthy: {reason}")
-    ctx.exit(0 if reason is None else 1)
+    output.deliver_facts("health", {"healthy": reason is None, "reason": reason})
+    output.tell("healthy" if reason is None else f"unhealthy: {reason}")
+    ctx.exit(0 if reason is None else EXIT_FOUND)
 
 
 def _installed(name: str, manager: Manager, folder: Path | None) -> Path:

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edge_runtime.cli_options import reporting
+from edge_runtime.completion import candidates
 from edge_runtime.durations import duration
-from edge_runtime.errors import EXIT_INTERRUPTED
+from edge_runtime.errors import EXIT_GATE, EXIT_INTERRUPTED
 from edge_runtime.options import RunOptions
+from edge_runtime.shared_options import (
+    duration_option,
+    model_argument,
+    report_option,
+    rules_option,
+    sink_option,
+    sources_argument,
+    threads_option,
+)
 from edge_runtime.soak.options import Limits, SoakOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_runtime.cli_options import Output
     from edge_runtime.soak.report import SoakReport
 
-RUN_DEFAULTS = RunOptions()
 DEFAULTS = SoakOptions()
 LIMITS = Limits()
-EXIT_FAILED = 3
-"""Exit code of a soak in which something grew, or that did not last as long as it was to."""
 
 
 @click.command()
-@click.argument("model")
-@click.argument("sources", nargs=-1, required=True, metavar="[NAME=]SOURCE...")
-@click.option(
-    "--duration",
-    "duration_s",
-    type=duration,
-    metavar="T",
-    help="How long, as in 24h, 30m or 90s.  [default: 24h, unless --frames]",
-)
+@model_argument
+@sources_argument
+@duration_option("How long, as in 24h, 30m or 90s.  [default: 24h, unless --frames]")
 @click.option(
     "--frames",
     type=int,
@@ -46,22 +50,15 @@ EXIT_FAILED = 3
     help="Take frames as fast as the network can, from test:bars, a file or a launch text; hours "
     "are then counted in frames at 30 a second.",
 )
-@click.option("--policy", metavar="every|latest|deadline=MS", help="As of run.")
 @click.option(
-    "--sink",
-    "sinks",
-    multiple=True,
-    default=RUN_DEFAULTS.sinks,
-    metavar="SINK",
-    help="Where results go, as of run; may be given several times.  [default: null]",
-)
-@click.option(
-    "--rules",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="F.json",
+    "--policy",
+    metavar="every|latest|deadline=MS",
     help="As of run.",
+    shell_complete=candidates.policies,
 )
-@click.option("--threads", type=int, metavar="N", help="CPU threads for one inference.")
+@sink_option("Where results go, as of run; may be given several times.")
+@rules_option
+@threads_option
 @click.option(
     "--interval",
     "interval_s",
@@ -91,14 +88,8 @@ EXIT_FAILED = 3
     default=DEFAULTS.trace_python,
     help="Also sample what Python objects hold; several times slower.",
 )
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="F.json|F.html",
-    help="Write verdict, samples and latency report, as JSON or as a page to look at.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not as lines.")
-@click.option("--quiet", is_flag=True, default=RUN_DEFAULTS.quiet, help="No live line.")
+@report_option
+@reporting
 @click.pass_context
 def soak(
     ctx: click.Context,
@@ -116,8 +107,7 @@ def soak(
     max_drift: float,
     trace_python: bool,
     report: Path | None,
-    as_json: bool,
-    quiet: bool,
+    output: Output,
 ) -> None:
     """Run MODEL on SOURCE for hours; fail if memory, descriptors, threads or latency grow.
 
@@ -133,7 +123,7 @@ def soak(
             duration_s=duration_s,
             rules=rules,
             threads=threads,
-            quiet=quiet,
+            quiet=output.quiet,
         ),
         frames=frames,
         accelerated=accelerated,
@@ -148,12 +138,13 @@ def soak(
     outcome = soak_sources(
         model, sources, options, say=lambda line: click.echo(f"hyperseg: {line}", err=True)
     )
-    click.echo(outcome.to_json() if as_json else _lines(outcome), nl=not as_json)
+    output.deliver(outcome.to_json)
+    output.tell(_lines(outcome))
     if outcome.ended == "interrupted":
         ctx.exit(EXIT_INTERRUPTED)
     if not outcome.passed:
         click.echo(f"hyperseg: soak failed: {'; '.join(outcome.reasons)}", err=True)
-        ctx.exit(EXIT_FAILED)
+        ctx.exit(EXIT_GATE)
 
 
 def _lines(report: SoakReport) -> str:

@@ -11,6 +11,8 @@ from edge_runtime.artifacts import read_manifest
 from edge_runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_runtime.artifacts import Manifest
 
 MODELS_FOLDER = Path(__file__).resolve().parent / "models"
@@ -41,12 +43,13 @@ def list_models(folder: Path | None = None) -> tuple[ShippedModel, ...]:
     )
 
 
-def resolve_model(text: str, folder: Path | None = None) -> Path:
+def resolve_model(text: str, folder: Path | None = None, *, others: Iterable[str] = ()) -> Path:
     """The file meant by `text`: an existing path first, then the name of a shipped model.
 
     Args:
         text: as typed where MODEL stands on the command line.
         folder: where the shipped ones lie; None takes the package's own.
+        others: names that are understood there, too, and may have been meant.
 
     Raises:
         ArtifactError: neither; the message names the shipped models that come nearest.
@@ -57,9 +60,14 @@ def resolve_model(text: str, folder: Path | None = None) -> Path:
     shipped = {file.stem: file for file in _files(folder)}
     if text in shipped:
         return shipped[text]
-    near = get_close_matches(path.stem, shipped, cutoff=0.5)
+    near = get_close_matches(path.stem, [*shipped, *others], cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "`hyperseg models` lists the shipped"
     raise ArtifactError(f"no model {text!r}: neither a file nor a shipped model; {hint}")
+
+
+def shipped_names() -> list[str]:
+    """What may be typed for the shipped models; no manifest is read."""
+    return [file.stem for file in _files(None)]
 
 
 def bound(manifest: Manifest) -> bool:

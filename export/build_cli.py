@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_runtime.cli_options import reporting
+from edge_runtime.shared_options import model_argument
 from export.tensorrt.capabilities import RECORDED, RUNTIMES
 from export.tensorrt.options import AUTO, HARDWARE, TYPINGS, BuildOptions
 
 if TYPE_CHECKING:
+    from edge_runtime.cli_options import Output
     from export.tensorrt.build import Built, Prepared
 
 _PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @click.command()
-@click.argument("model")
+@model_argument
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path),
+    "-o", "--output", "place", type=click.Path(path_type=Path),
     help="F.engine; kept in the store under its key if not given.",
 )  # fmt: skip
 @click.option(
@@ -65,8 +68,15 @@ _PRECISIONS = ("fp32", "fp16", "int8")
     help="With --explain: for that TensorRT, without having it.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Every check, the real parser included; no build.")
+@reporting
 def build(
-    model: str, explains: bool, described_as: str | None, dry_run: bool, **values: Any
+    model: str,
+    place: Path | None,
+    explains: bool,
+    described_as: str | None,
+    dry_run: bool,
+    output: Output,
+    **values: Any,
 ) -> None:
     """Make an engine of MODEL for TensorRT or TensorRT-RTX.
 
@@ -75,34 +85,58 @@ def build(
     built is an error.
     """
     from edge_runtime.errors import OptionError
+    from edge_runtime.progress import steps
     from edge_runtime.zoo import resolve_model
     from export.tensorrt.build import build as make
     from export.tensorrt.build import check, prepare
 
     if described_as and not explains:
         raise OptionError("--as goes with --explain: nothing is built for an absent TensorRT")
-    prepared = prepare(BuildOptions(resolve_model(model), **values), described_as)
+    wanted = BuildOptions(resolve_model(model), output=place, **values)
+    prepared = prepare(wanted, described_as)
     if explains:
-        print_plan(prepared)
+        plan = _plan(prepared, output)
+        output.deliver_facts("build-plan", {"plan": plan})
         return
     if dry_run:
-        print_plan(prepared)
+        plan = _plan(prepared, output)
         result = check(prepared)
-        click.echo(f"parsed in {result.parse_s:.2f} s; nothing was built (--dry-run)")
+        output.deliver_facts("build-plan", {"plan": plan, "parse_s": result.parse_s})
+        output.tell(f"parsed in {result.parse_s:.2f} s; nothing was built (--dry-run)")
         return
-    print_built(make(prepared, lambda line: click.echo(line, err=True)), prepared)
+    with steps("building", quiet=output.quiet) as say:
+        built = make(prepared, say)
+    output.deliver_facts("build", _facts(built, prepared))
+    if output.shows:
+        print_built(built, prepared)
 
 
-def print_plan(prepared: Prepared) -> None:
-    """The plan as a table."""
+def _plan(prepared: Prepared, output: Output) -> list[tuple[str, str]]:
+    """The plan, which is shown as a table."""
     from export.tensorrt.explain import explain
 
-    _print(
-        explain(
-            prepared.plan, prepared.identity, prepared.output, prepared.can, prepared.gpu,
-            prepared.steps,
-        )
+    rows = explain(
+        prepared.plan, prepared.identity, prepared.output, prepared.can, prepared.gpu,
+        prepared.steps,
     )  # fmt: skip
+    if output.shows:
+        _print(rows)
+    return rows
+
+
+def _facts(built: Built, prepared: Prepared) -> dict[str, Any]:
+    import msgspec
+
+    return {
+        "engine": built.path,
+        "bytes": built.path.stat().st_size,
+        "reused": built.reused,
+        "key": prepared.identity.key,
+        "layers": built.precisions.layers,
+        "layers_from": built.precisions.source,
+        "warnings": built.warnings,
+        "manifest": msgspec.to_builtins(built.manifest),
+    }
 
 
 def print_built(built: Built, prepared: Prepared) -> None:

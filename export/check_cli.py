@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from edge_runtime.cli_options import reporting
+from edge_runtime.errors import EXIT_FOUND
+from edge_runtime.shared_options import model_argument
 from export.check.targets import TARGETS, target_of
 
 if TYPE_CHECKING:
+    from edge_runtime.cli_options import Output
     from export.check.rules import Finding
     from export.check.targets import Target
 
@@ -20,13 +23,13 @@ SHOWN = 3
 
 
 @click.command()
-@click.argument("model")
+@model_argument
 @click.option(
     "--target", "name", type=click.Choice(list(TARGETS)), required=True,
     help="JetPack release, TensorRT, or accelerator the model is for.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(model: str, name: str, as_json: bool) -> int:
+@reporting
+def check(model: str, name: str, output: Output) -> int:
     """Judge MODEL by the rules of a TensorRT, without having it.
 
     Exit code 1 if the target would refuse the model. Any ONNX file will do. The rules are NVIDIA's
@@ -39,13 +42,12 @@ def check(model: str, name: str, as_json: bool) -> int:
     target = target_of(name)
     found = check_graph(load_graph(resolve_model(model)), target)
     errors = sum(finding.level == "error" for finding in found)
-    if as_json:
-        described = {**asdict(target), "plugins": sorted(target.plugins)}
-        facts = {"target": described, "findings": [asdict(finding) for finding in found]}
-        click.echo(json.dumps(facts, indent=2, sort_keys=True))
-    else:
+    described = {**asdict(target), "plugins": sorted(target.plugins)}
+    findings = [asdict(finding) for finding in found]
+    output.deliver_facts("check", {"target": described, "findings": findings})
+    if output.shows:
         _print(found, target)
-    return 1 if errors else 0
+    return EXIT_FOUND if errors else 0
 
 
 def _print(found: list[Finding], target: Target) -> None:

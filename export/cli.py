@@ -8,19 +8,26 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from edge_runtime.artifacts import Head, ResizeMode
+from edge_runtime.cli_options import reporting
 from edge_runtime.errors import OptionError
-from export.options import ExportOptions, Storage, only_precision
+from edge_runtime.pixels import Matrix, PixelFormat, Range, YuvFormat
+from export.options import ExportOptions, Storage, only_input, only_precision
+from training.candidates import complete_presets, complete_subjects
 from training.options import parse_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from edge_runtime.artifacts import Manifest
+    from edge_runtime.cli_options import Output
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="F.onnx.")
+@click.option(
+    "-o", "--output", "place", type=click.Path(path_type=Path), required=True, help="F.onnx."
+)
 @click.option(
     "--size", type=parse_size, metavar="HxW", help="Frame input; the training size if not given."
 )
@@ -41,47 +48,89 @@ if TYPE_CHECKING:
     show_default=True, help="What the graph computes in.",
 )  # fmt: skip
 @click.option(
+    "--input", "pixels", type=click.Choice(("rgb", *get_args(PixelFormat))), default="rgb",
+    show_default=True, help="Pixels of the frame input: a camera's own are converted by the graph.",
+)  # fmt: skip
+@click.option(
+    "--matrix", type=click.Choice(get_args(Matrix)), default=YuvFormat.matrix, show_default=True,
+    help="Colours of an nv12 or yuy2 input: bt709 is what HD video has.",
+)  # fmt: skip
+@click.option(
+    "--range", "spread", type=click.Choice(get_args(Range)), default=YuvFormat.range,
+    show_default=True, help="Values of an nv12 or yuy2 input.",
+)  # fmt: skip
+@click.option(
     "--frames", metavar="SOURCE",
     help="Frames an FP16 graph is measured and verified on; drawn if not given.",
 )  # fmt: skip
-@click.option("--preset", help="Of an official .pth; found from its keys if not given.")
+@click.option(
+    "--preset", shell_complete=complete_presets,
+    help="Of an official .pth; found from its keys if not given.",
+)  # fmt: skip
 @click.option("--name", help="Model name; the checkpoint's if not given.")
 @click.option("--license", help="Of the weights; the checkpoint's if not given.")
 @click.option(
     "--parity-frames", type=int, default=ExportOptions.parity_frames, show_default=True,
     help="Frames compared with the checkpoint in float64.",
 )  # fmt: skip
-def export(checkpoint: Path, **values: Any) -> None:
+@reporting
+def export(checkpoint: Path, place: Path, output: Output, **values: Any) -> None:
     """Make an ONNX model of CHECKPOINT and prove that it is the same network.
 
     The graph takes uint8 frames and normalises, upsamples and decides inside. It is compared with
     the checkpoint in float64; a graph that fails is not written. The verdict goes into the
-    manifest beside the model. An FP16 graph can also be made of an exported model: give F.onnx in
-    place of CHECKPOINT.
+    manifest beside the model. An FP16 graph, or one for nv12 or yuy2 frames, can also be made of an
+    exported model: give F.onnx, or the name of a shipped model, in place of CHECKPOINT.
     """
-    options = ExportOptions(**values)
+    options = ExportOptions(output=place, yuv=_yuv(values), **values)
     from edge_runtime.artifacts import check_readable
+    from edge_runtime.zoo import resolve_model
 
+    checkpoint = resolve_model(str(checkpoint))
     check_readable(checkpoint)
-    from export.describe import table
+    from edge_runtime.progress import steps
 
-    manifest = _make(checkpoint, options)
+    with steps("exporting", quiet=output.quiet) as say:
+        manifest = _make(checkpoint, options, say)
     import msgspec
+
+    show("export", {"wrote": str(place), **msgspec.to_builtins(manifest)}, output)
+
+
+def show(kind: str, facts: dict[str, Any], output: Output) -> None:
+    """Deliver facts as JSON where it is wanted, and as a table for people."""
+    output.deliver_facts(kind, facts)
+    if not output.shows:
+        return
+    # Imported here: `--help` needs neither.
     from rich.console import Console
 
-    facts = {"wrote": str(options.output), **msgspec.to_builtins(manifest)}
+    from export.describe import table
+
     Console(soft_wrap=True).print(table(facts))
 
 
-def _make(source: Path, options: ExportOptions) -> Manifest:
-    def report(line: str) -> None:
-        click.echo(line, err=True)
+def _yuv(values: dict[str, Any]) -> YuvFormat | None:
+    """Take the options of the frame input out of `values`."""
+    pixels, matrix, spread = (values.pop(name) for name in ("pixels", "matrix", "spread"))
+    return None if pixels == "rgb" else YuvFormat(pixels, matrix, spread)
 
+
+def _make(source: Path, options: ExportOptions, report: Callable[[str], None]) -> Manifest:
+    if source.suffix == ".onnx" and options.yuv is not None:
+        if options != only_input(options):
+            raise OptionError(
+                f"{source} is exported already: give --input alone; of what it makes, "
+                "--precision fp16 can be made"
+            )
+        from export.yuv import make_yuv
+
+        return make_yuv(source, options.output, options.yuv, report)
     if source.suffix == ".onnx":
         if options.precision != "fp16" or options != only_precision(options):
             raise OptionError(
-                f"{source} is exported already: only --precision fp16 changes such a model; for "
-                "another size, head or name export its checkpoint"
+                f"{source} is exported already: only --precision fp16 or --input changes such a "
+                "model; for another size, head or name export its checkpoint"
             )
         from export.half import make_half
 
@@ -92,21 +141,13 @@ def _make(source: Path, options: ExportOptions) -> Manifest:
 
 
 @click.command()
-@click.argument("artefact")
+@click.argument("artefact", shell_complete=complete_subjects)
 @click.option(
     "--size", type=parse_size, metavar="HxW", help="Count at this size, not the training size."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(artefact: str, size: tuple[int, int] | None, as_json: bool) -> None:
+@reporting
+def inspect(artefact: str, size: tuple[int, int] | None, output: Output) -> None:
     """Say what ARTEFACT is: a model, a checkpoint, an official .pth, or a preset's name."""
-    import json
+    from export.describe import describe
 
-    from export.describe import describe, table
-
-    facts = describe(artefact, size)
-    if as_json:
-        click.echo(json.dumps(facts, indent=2, sort_keys=True))
-        return
-    from rich.console import Console
-
-    Console(soft_wrap=True).print(table(facts))
+    show("inspect", describe(artefact, size), output)

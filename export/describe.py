@@ -39,8 +39,10 @@ def describe(text: str, size: tuple[int, int] | None = None) -> dict[str, Any]:
     Raises:
         ArtifactError: it is none of these, or damaged.
     """
+    from training.presets import PRESETS
+
     try:
-        path = resolve_model(text)
+        path = resolve_model(text, others=PRESETS)
     except ArtifactError:
         network = _preset(text)
         if network is None:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from edge_runtime.artifacts import Head, ResizeMode
+from edge_runtime.cli_options import reporting
+from edge_runtime.completion import candidates
 from edge_runtime.errors import OptionError
 from export.importing.options import IMAGENET, Color, ImportOptions, Layout, parse_triple
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from edge_runtime.cli_options import Output
 
 
 def parse_size(
@@ -29,14 +33,17 @@ def parse_size(
 
 @click.command("import")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="F.onnx.")
 @click.option(
-    "--classes", required=True, metavar="SET|FILE|A,B,..",
+    "-o", "--output", "place", type=click.Path(path_type=Path), required=True, help="F.onnx."
+)
+@click.option(
+    "--classes", required=True, metavar="SET|FILE|A,B,..", shell_complete=candidates.label_sets,
     help="Names in channel order, a file of them, or a built-in label set.",
 )  # fmt: skip
 @click.option(
-    "--palette", metavar="SET|FILE|#RRGGBB,..", help="Colours; the label set's own, or made up."
-)
+    "--palette", metavar="SET|FILE|#RRGGBB,..", shell_complete=candidates.label_sets,
+    help="Colours; the label set's own, or made up.",
+)  # fmt: skip
 @click.option("--mean", metavar="R,G,B|imagenet", help="Subtracted, in the network's colour order.")
 @click.option("--std", metavar="R,G,B|imagenet", help="Divides what is left.")
 @click.option(
@@ -65,24 +72,24 @@ def parse_size(
     "--frames", type=int, default=ImportOptions.frames, show_default=True,
     help="Frames compared with the graph fed by hand.",
 )  # fmt: skip
-def import_model(model: Path, **values: Any) -> None:
+@reporting
+def import_model(model: Path, place: Path, output: Output, **values: Any) -> None:
     """Make any segmentation network in ONNX one of ours: MODEL with a manifest.
 
     The graph itself stays as it is. A uint8 frame and its normalisation go in front, upsampling and
     argmax behind, and the result is compared with MODEL fed by hand. Then run, eval, check,
     calibrate, build and bench take it as they take ours.
     """
-    options = _options(values)
+    options = _options({"output": place, **values})
+    from edge_runtime.progress import steps
+    from export.cli import show
     from export.importing.importer import import_model as make
 
-    manifest = make(model, options, report=lambda line: click.echo(line, err=True))
+    with steps("importing", quiet=output.quiet) as say:
+        manifest = make(model, options, report=say)
     import msgspec
-    from rich.console import Console
 
-    from export.describe import table
-
-    facts = {"wrote": str(options.output), **msgspec.to_builtins(manifest)}
-    Console(soft_wrap=True).print(table(facts))
+    show("import", {"wrote": str(place), **msgspec.to_builtins(manifest)}, output)
 
 
 def _options(values: dict[str, Any]) -> ImportOptions:

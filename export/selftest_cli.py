@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime.artifacts import write_text_atomic
-from export.verify_cli import EXIT_GATE
+from edge_runtime.cli_options import reporting
+from edge_runtime.completion import candidates
+from edge_runtime.errors import EXIT_GATE
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from edge_runtime.cli_options import Output
     from export.selftest.account import Selftest
 
 
 @click.command()
-@click.argument("model", default="street-edge-n")
+@click.argument("model", default="street-edge-n", shell_complete=candidates.models)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="F.json",
+    "-o", "--output", "place", type=click.Path(path_type=Path), required=True, metavar="F.json",
     help="The account, to publish.",
 )  # fmt: skip
 @click.option(
@@ -34,9 +37,16 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--duration", "duration_s", type=float, default=3.0, show_default=True, metavar="S")
 @click.option("--threads", type=int, metavar="N", help="CPU threads of ONNX Runtime.")
+@reporting
 @click.pass_context
 def selftest(
-    ctx: click.Context, /, model: str, output: Path, folder: Path | None, **values: Any
+    ctx: click.Context,
+    /,
+    model: str,
+    place: Path,
+    folder: Path | None,
+    output: Output,
+    **values: Any,
 ) -> None:
     """Build, prove and measure every precision of MODEL on this machine; write one JSON.
 
@@ -49,14 +59,17 @@ def selftest(
     from export.selftest.account import SelftestOptions
     from export.selftest.selftest import selftest as run
 
-    if (reason := why_unwritable(output)) is not None:
-        raise click.UsageError(f"cannot write {output}: {reason}")
+    if (reason := why_unwritable(place)) is not None:
+        raise click.UsageError(f"cannot write {place}: {reason}")
     with tempfile.TemporaryDirectory(prefix="hyperseg-selftest-") as aside:
         options = SelftestOptions(folder=folder or Path(aside), model=model, **values)
-        test = run(options, lambda line: click.echo(line, err=True))
-    write_text_atomic(output, json.dumps(test.as_json(), indent=2) + "\n")
+        # Lines only: a bar that moves would take its share of what is timed.
+        test = run(options, output.say)
+    text = json.dumps(test.as_json(), indent=2) + "\n"
+    write_text_atomic(place, text)
+    output.deliver(lambda: text)
     for line in lines(test):
-        click.echo(line)
+        output.tell(line)
     if not test.passed:
         ctx.exit(EXIT_GATE)
 

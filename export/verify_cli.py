@@ -9,20 +9,37 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime.artifacts import write_text_atomic
+from edge_runtime.cli_options import reporting
+from edge_runtime.completion import candidates
+from edge_runtime.errors import EXIT_GATE
+from edge_runtime.shared_options import report_option
 from export.import_cli import parse_size
 from export.verify.options import VerifyOptions
 
 if TYPE_CHECKING:
     from typing import Any
 
-EXIT_GATE = 3
-"""A form is further from the reference than its gate allows."""
+    from edge_runtime.cli_options import Output
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="CHECKPOINT|MODEL...")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="CHECKPOINT|MODEL...",
+    shell_complete=candidates.models,
+)  # fmt: skip
 @click.option("--size", callback=parse_size, metavar="HxW", help="For a checkpoint alone.")
-@click.option("--source", help="Frames to compare on, as in `run`; drawn from the seed if absent.")
+@click.option(
+    "--source", shell_complete=candidates.sources,
+    help="Frames to compare on, as in `run`; drawn from the seed if absent.",
+)  # fmt: skip
+@click.option(
+    "--data", metavar="DATA", shell_complete=candidates.data,
+    help="Labelled pictures to compare on, such as camvid:DIR; forms are scored too.",
+)  # fmt: skip
+@click.option(
+    "--split", type=click.Choice(("train", "val", "test")), default=VerifyOptions.split,
+    show_default=True, help="Which of them.",
+)  # fmt: skip
 @click.option("--frames", type=int, default=VerifyOptions.frames, show_default=True)
 @click.option(
     "--seed", type=int, default=VerifyOptions.seed, show_default=True,
@@ -34,12 +51,12 @@ EXIT_GATE = 3
     help="Allowed error in noise floors; exit 3 beyond it.",
 )  # fmt: skip
 @click.option("--min-agreement", type=float, help="Also fail below this share of pixels (0..1).")
-@click.option("--report", type=click.Path(path_type=Path), metavar="F.json", help="Write JSON.")
-@click.option("--html", type=click.Path(path_type=Path), metavar="F.html", help="Write a page.")
+@report_option
+@click.option("--html", type=click.Path(path_type=Path), metavar="F.html", help="Also the page.")
 @click.option("--threads", type=int, metavar="N", help="CPU threads.  [default: one per core]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+@reporting
 @click.pass_context
-def verify(ctx: click.Context, /, files: tuple[str, ...], as_json: bool, **values: Any) -> None:
+def verify(ctx: click.Context, /, files: tuple[str, ...], output: Output, **values: Any) -> None:
     """Prove that all forms of a network are the same network.
 
     Give its checkpoint and what was made of it: FP32, FP16 and INT8 models, engines. Each form is
@@ -47,19 +64,22 @@ def verify(ctx: click.Context, /, files: tuple[str, ...], as_json: bool, **value
     rounding alone does to this network in that precision. What is not there is listed as not done.
     """
     options = VerifyOptions(**values)
+    from edge_runtime.page.files import is_page
+    from edge_runtime.progress import steps
+    from export.verify.page import page
     from export.verify.report import as_json as plain
-    from export.verify.report import page, remarks, table
+    from export.verify.report import remarks, table
     from export.verify.verify import verify as run
 
-    verification, sample = run(files, options, lambda line: click.echo(line, err=True))
+    with steps("verifying", quiet=output.quiet) as say:
+        verification, samples = run(files, options, say)
     text = json.dumps(plain(verification), indent=2) + "\n"
-    if options.report is not None:
-        write_text_atomic(options.report, text)
-    if options.html is not None:
-        write_text_atomic(options.html, page(verification, sample))
-    if as_json:
-        click.echo(text, nl=False)
-    else:
+    for place in (options.report, options.html):
+        if place is not None:
+            shown = place == options.html or is_page(place)
+            write_text_atomic(place, page(verification, samples) if shown else text)
+    output.deliver(lambda: text)
+    if output.shows:
         from rich.console import Console
 
         Console(soft_wrap=True).print(table(verification))

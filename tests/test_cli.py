@@ -14,7 +14,7 @@ import pytest
 
 from edge_runtime import cli
 from edge_runtime.cli import VERBS, Verb, main
-from edge_runtime.errors import DependencyError, ParityError
+from edge_runtime.errors import ArtifactError, DependencyError
 from edge_runtime.ownership import check_owner
 
 BARE = """
@@ -82,7 +82,7 @@ def test_without_a_verb_the_help_is_shown(capsys: pytest.CaptureFixture[str]) ->
     ("arguments", "line"),
     [
         (["modls"], "no verb 'modls'; did you mean 'models'? (see 'hyperseg --help')"),
-        (["qqq"], "no verb 'qqq'; choose from: demo, run, "),
+        (["qqq"], "no verb 'qqq'; expected one of demo, run, "),
         (["models", "--jsn"], "No such option '--jsn'"),
         (["models", "extra"], "Got unexpected extra argument (extra) (see 'hyperseg models"),
         (["--what"], "No such option '--what' (see 'hyperseg --help')"),
@@ -99,7 +99,7 @@ def test_mistyped_command_is_one_line_and_exit_2(
 
 
 def test_our_error_is_one_line_and_exit_2(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
-    install_verb(monkeypatch, raiser(ParityError("masks\n   differ")))
+    install_verb(monkeypatch, raiser(ArtifactError("masks\n   differ")))
     assert main(["probe"]) == 2
     assert capsys.readouterr() == ("", "hyperseg: error: masks differ\n")
 

@@ -29,7 +29,7 @@ LIGHT = (
 )  # fmt: skip
 LIGHT_VERBS = (
     "edge_runtime.models_cli", "edge_runtime.run_cli", "edge_runtime.demo_cli",
-    "edge_runtime.element_cli",
+    "edge_runtime.element_cli", "edge_runtime.completion_cli", "training.candidates",
 )  # fmt: skip
 
 

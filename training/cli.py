@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from click.core import ParameterSource
 
-from edge_runtime.errors import OptionError
+from edge_runtime.cli_options import reporting
+from edge_runtime.completion import candidates
+from edge_runtime.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, OptionError
+from training.candidates import complete_presets
 from training.data.augment_options import AugmentOptions, ScaleLaw
 from training.options import (
     Distillation,
@@ -25,10 +28,11 @@ from training.options import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_runtime.cli_options import Output
     from training.train import Outcome
 
-_EXIT_CODES = {"interrupted": 130, "terminated": 143}
-"""128 + the signal, as shells report it; a run that its time limit ended is no failure."""
+_EXIT_CODES = {"interrupted": EXIT_INTERRUPTED, "terminated": EXIT_TERMINATED}
+"""Of a run that was stopped; one that its time limit ended is no failure."""
 DATA_HELP = "camvid:DIR, camvid12:DIR, folder:DIR, street: or street:HxW."
 
 
@@ -51,8 +55,8 @@ def _choice(values: Any) -> click.Choice[str]:
 
 
 @click.command()
-@_option("--preset", "Network; see `training.presets`.")
-@_option("--data", DATA_HELP)
+@_option("--preset", "Network; see `training.presets`.", shell_complete=complete_presets)
+@_option("--data", DATA_HELP, shell_complete=candidates.data)
 @click.option("--run", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option(
     "--resume",
@@ -123,17 +127,24 @@ def _choice(values: Any) -> click.Choice[str]:
 @_option("--compile", "Compile the network for this device first.", is_flag=True)
 @_option("--minutes", "Stop after this time; --resume continues.", type=float)
 @_option("--tensorboard", "Also write curves for TensorBoard.", is_flag=True)
+@reporting
 @click.pass_context
 def train(
-    context: click.Context, /, run: Path, resume: str | None, epochs: float | None, **values: Any
+    context: click.Context,
+    /,
+    run: Path,
+    resume: str | None,
+    epochs: float | None,
+    output: Output,
+    **values: Any,
 ) -> int:
     """Train a network.
 
     What is not given comes from the preset's recipe; the defaults below are those of a preset
     without one. The run folder gets checkpoint.safetensors (best on the val split),
-    last.safetensors, state.pt and log.jsonl. SIGTERM, Ctrl-C and --minutes save the state before
-    they end the run. With --resume only --run is needed; options that shape the weights must be as
-    before.
+    last.safetensors, state.pt, log.jsonl and report.html, a page to look at. SIGTERM, Ctrl-C and
+    --minutes save the state before they end the run. With --resume only --run is needed; options
+    that shape the weights must be as before.
 
     Several processes: torchrun --nproc-per-node 2 --no-python -- hyperseg train ...
     """
@@ -153,12 +164,15 @@ def train(
 
     from training import job
     from training.display import terminal
+    from training.reports.account import account
 
     mode = {None: "new", "yes": "resume", "auto": "auto"}[resume]
-    with terminal() as display:
+    prints = output.shows or output.quiet
+    with terminal(quiet=output.quiet, stdout=prints) as display:
         outcome = job.run(given, run, mode=mode, epochs=epochs, display=display)  # type: ignore[arg-type]  # click checked the choice
         if outcome.main:
             display.report(_ending(outcome, run))
+            output.deliver_facts("train", {**account(run)[0], "stopped": outcome.stopped})
     return _EXIT_CODES.get(outcome.stopped or "", 0)
 
 

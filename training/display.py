@@ -15,10 +15,19 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def terminal() -> Iterator[Display]:
-    """Lines on stdout; on a terminal the steps are a progress bar on stderr instead."""
+def terminal(*, quiet: bool = False, stdout: bool = True) -> Iterator[Display]:
+    """Lines on stdout; on a terminal the steps are a progress bar on stderr instead.
+
+    Args:
+        quiet: show nothing.
+        stdout: False where stdout is for something else: lines go to stderr, too.
+    """
+    if quiet:
+        yield Display(_silent, _silent)
+        return
+    line_by_line = _print if stdout else _print_aside
     if not sys.stderr.isatty():
-        yield Display(_print)
+        yield Display(line_by_line)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -52,7 +61,15 @@ def terminal() -> Iterator[Display]:
         console.out(line, highlight=False)
 
     with bars:
-        yield Display(above if sys.stdout.isatty() else _print, watch)
+        yield Display(above if sys.stdout.isatty() or not stdout else _print, watch)
+
+
+def _silent(_: object) -> None:
+    """Nobody is to be told."""
+
+
+def _print_aside(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 (a verb's output)
 
 
 def _print(line: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edge_runtime.errors import OptionError
 from edge_runtime.labels import CAMVID_12, CITYSCAPES_19, STREET_8, VOC_21
+from edge_runtime.suggest import suggestion
 from training.model.config import DecoderConfig, EncoderConfig, HyperSegConfig, LevelConfig
 
 if TYPE_CHECKING:
@@ -152,14 +153,14 @@ def preset(name: str) -> HyperSegConfig:
     """The configuration of that name, with the variations written behind it.
 
     ``camvid-s`` is a preset; ``camvid-s+resnet18``, ``camvid-s+static``, ``voc-l+grid=4``,
-    ``edge-n+no-coords`` and ``camvid-l+wired`` are variants of one, and may be combined.
+    ``edge-n+depthwise`` and ``camvid-l+wired`` are variants of one, and may be combined.
 
     Raises:
         OptionError: there is no such preset, variation or encoder.
     """
     base, *variations = name.split("+")
     if base not in PRESETS:
-        raise OptionError(f"no preset {base!r}; choose one of {', '.join(PRESETS)}")
+        raise OptionError(f"no preset {base!r}; {suggestion(base, PRESETS)}")
     config = PRESETS[base]
     for variation in variations:
         config = variant(config, **_variation(variation))
@@ -177,14 +178,15 @@ def _variation(text: str) -> dict[str, Any]:
         "static": {"static": True},
         "no-coords": {"coords": False},
         "wired": {"wiring": "sliced"},
+        "depthwise": {"depthwise": True},
     }
     if text in named:
         return named[text]
     if text in _ENCODERS or text.startswith("timm:"):
         return {"encoder": text}
     raise OptionError(
-        f"no variation {text!r}; append +static, +fpn=WIDTH, +grid=N, +no-coords, +wired, or an "
-        f"encoder: {', '.join(_ENCODERS)}, timm:<name>"
+        f"no variation {text!r}; append +static, +fpn=WIDTH, +grid=N, +no-coords, +wired, "
+        f"+depthwise, or an encoder: {', '.join(_ENCODERS)}, timm:<name>"
     )
 
 
@@ -196,6 +198,7 @@ def variant(
     static: bool | None = None,
     coords: bool | None = None,
     wiring: Literal["sliced", "shared", "nested"] | None = None,
+    depthwise: bool = False,
     fpn_width: int | None = None,
     labels: LabelSet | None = None,
 ) -> HyperSegConfig:
@@ -208,6 +211,7 @@ def variant(
         static: ordinary learned weights instead of generated ones.
         coords: with or without positional channels.
         wiring: ``sliced`` lets every level read its own share of the signal.
+        depthwise: a generated 3x3 inside the finest level, as narrow as the level's input.
         fpn_width: a plain feature pyramid of so many channels as the head, the baseline.
         labels: other classes.
 
@@ -223,6 +227,9 @@ def variant(
         decoder["coords"] = coords
     if wiring is not None:
         decoder["wiring"] = wiring
+    if depthwise:
+        finest = replace(base.decoder.levels[-1], kernel=3)
+        decoder |= {"levels": (*base.decoder.levels[:-1], finest), "expansion": 1}
     config = replace(base, decoder=replace(base.decoder, **decoder))
     if fpn_width is not None:
         config = _with_fpn(config, fpn_width)

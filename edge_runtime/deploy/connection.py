@@ -13,12 +13,13 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from edge_runtime.deploy.scratch import scratch
 from edge_runtime.errors import DependencyError, DeployError, OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 UNREACHED = 255
 """Exit code of ssh itself."""
@@ -86,12 +87,12 @@ class Connection:
         if done.returncode != 0:
             raise DeployError(self._reason(UNREACHED, lines))
 
-    def hyperseg(self, *words: str, told: IO[str] | None = None) -> str:
+    def hyperseg(self, *words: str, told: Callable[[str], None] | None = None) -> str:
         """Run ``hyperseg`` on the device.
 
         Args:
             words: its arguments, taken literally.
-            told: gets what it says meanwhile, line by line.
+            told: takes what it says meanwhile, line by line.
 
         Returns:
             What it printed.
@@ -113,7 +114,7 @@ class Connection:
                 for line in process.stderr:
                     lines.append(line.rstrip())
                     if told is not None and not line.startswith(("hyperseg: error:", "ssh:")):
-                        told.write(line)
+                        told(line.rstrip("\n"))
             printed.seek(0)
             answer = printed.read()
         if process.returncode != 0:
@@ -208,8 +209,8 @@ def connect(target: Target) -> Iterator[Connection]:
             raise DependencyError(f"{tool} is missing: apt-get install openssh-client")
     if target.config is not None and not target.config.is_file():
         raise OptionError(f"no ssh configuration {target.config}")
-    with tempfile.TemporaryDirectory(prefix="hs-", dir="/tmp") as folder:  # sockets: short names
-        connection = Connection(target, Path(folder) / "c")
+    with scratch("hs", Path("/tmp")) as folder:  # sockets: short names
+        connection = Connection(target, folder / "c")
         connection.open()
         try:
             yield connection

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -15,11 +12,14 @@ from edge_runtime.deploy.connection import connect
 from edge_runtime.deploy.device import DeployReport, Receipt
 from edge_runtime.deploy.forms import PARTS
 from edge_runtime.deploy.index import INDEX, SIGNATURE
+from edge_runtime.deploy.scratch import scratch
 from edge_runtime.deploy.units import check_arguments, parse_secrets
 from edge_runtime.errors import DeployError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from edge_runtime.deploy.bundle import Made
     from edge_runtime.deploy.connection import Connection, Target
@@ -44,9 +44,19 @@ class DeployOptions:
 
 
 def deploy(
-    target: Target, contents: Contents, options: DeployOptions, say: Callable[[str], None]
+    target: Target,
+    contents: Contents,
+    options: DeployOptions,
+    progress: Callable[[], AbstractContextManager[Callable[[str], None]]],
 ) -> DeployReport:
     """Make a bundle, send what the device lacks of it, and let the device install it.
+
+    Args:
+        target: the device.
+        contents: of the bundle.
+        options: what is to become of it there.
+        progress: entered once the device is reached, as ssh may ask for a password at the terminal
+            before; gives what takes a line.
 
     Raises:
         ArtifactError: the model cannot be bundled.
@@ -56,12 +66,12 @@ def deploy(
     if options.service is not None:
         check_arguments(options.arguments)
         parse_secrets(options.secrets)
-    with tempfile.TemporaryDirectory(prefix="hyperseg-deploy-") as name:
-        made = make(contents, Path(name))
-        staged = Path(name) / "bundle"
+    with scratch("hyperseg-deploy") as folder:
+        made = make(contents, folder)
+        staged = folder / "bundle"
         staged.mkdir()
         write_parts(made, staged)
-        with connect(target) as device:
+        with connect(target) as device, progress() as say:
             return _hand_over(device, made, staged, options, say)
 
 
@@ -81,7 +91,7 @@ def _hand_over(
         for secret in options.secrets:
             words += ["--secret", secret]
         words += ["--service", options.service, "--", *options.arguments]
-    return _decode(device.hyperseg(*words, told=sys.stderr), DeployReport)
+    return _decode(device.hyperseg(*words, told=say), DeployReport)
 
 
 def rollback(target: Target, into: str | None) -> str:

@@ -20,6 +20,7 @@ from edge_runtime.doctor.limit_checks import check_disk, check_limits, check_mem
 from edge_runtime.doctor.power_checks import check_power
 from edge_runtime.doctor.python_checks import check_interpreter, check_packages
 from edge_runtime.doctor.subject_checks import check_model, check_source
+from edge_runtime.errors import EXIT_FOUND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from edge_runtime.doctor.machine import Machine
 
 SCHEMA: Literal["hyperseg-edge.doctor/1"] = "hyperseg-edge.doctor/1"
-EXIT_PROBLEM = 1
 CHECKS = (
     check_interpreter,
     check_packages,
@@ -59,7 +59,7 @@ class Diagnosis:
     @property
     def exit_code(self) -> int:
         """0 unless something does not work."""
-        return EXIT_PROBLEM if self.verdict == "problem" else 0
+        return EXIT_FOUND if self.verdict == "problem" else 0
 
     def count(self, status: Status) -> int:
         """How many findings are of that kind."""

@@ -33,6 +33,12 @@ def unit_path(name: str, manager: Manager, folder: Path | None = None) -> Path:
     return home / f"{unit_name(name)}.service"
 
 
+def installed_names() -> list[str]:
+    """The services that have a unit file at their manager's place."""
+    found = (Path(place).expanduser().glob("hyperseg-*.service") for place in _FOLDERS.values())
+    return sorted({unit.stem.removeprefix("hyperseg-") for units in found for unit in units})
+
+
 def status_path(name: str, manager: Manager) -> Path:
     """The status file of a running service."""
     fallback = f"/run/user/{os.getuid()}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_runtime.errors import OptionError
+from edge_runtime.suggest import suggestion
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -84,4 +85,4 @@ def device(name: str) -> Device:
     try:
         return DEVICES[name]
     except KeyError:
-        raise OptionError(f"no target {name!r}; choose of {', '.join(DEVICES)}") from None
+        raise OptionError(f"no target {name!r}; {suggestion(name, DEVICES)}") from None

@@ -130,7 +130,7 @@ def network_of(subject: str) -> tuple[HyperSegConfig, tuple[int, int]]:
     if subject.partition("+")[0] in PRESETS:
         config = preset(subject)
         return config, config.train_size
-    path = resolve_model(subject)
+    path = resolve_model(subject, others=PRESETS)
     check_readable(path)
     manifest = read_manifest(path)
     try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import OptionError
 from edge_runtime.labels import LABEL_SETS, LabelSet
+from edge_runtime.suggest import hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +76,8 @@ def _read_classes(text: str) -> tuple[str, list[str], Sequence[Colour] | None]:
     if len(names) == 1:
         raise OptionError(
             f"--classes {text!r} is no file and no built-in label set "
-            f"({', '.join(LABEL_SETS)}); give names in channel order: road,sidewalk,..."
+            f"({', '.join(LABEL_SETS)}); {hint(text, LABEL_SETS)}give names in channel "
+            "order: road,sidewalk,..."
         )
     if not all(names):
         raise OptionError(f"--classes {text!r} has an empty name; write road,sidewalk,...")

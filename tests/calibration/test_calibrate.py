@@ -73,12 +73,14 @@ def test_too_large_a_drop_exits_3_and_writes_the_report_only(tmp_path, model, da
     output, report = tmp_path / "int8.onnx", tmp_path / "r.json"
     code = hyperseg(
         model, "--frames", f"folder:{data}", "--samples", 4, "--data", f"folder:{data}",
-        "--gate", 0, "-o", output, "--report", report, "--method", "minmax",
+        "--gate", 0, "-o", output, "--report", report, "--method", "minmax", "--json", "-",
     )  # fmt: skip
     assert code == 3
     assert not output.exists()
     assert json.loads(report.read_text())["passed"] is False
-    assert "more than the gate of 0" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert json.loads(said.out) == json.loads(report.read_text())
+    assert "more than the gate of 0" in said.err
 
 
 def test_the_split_that_judges_is_no_calibration_data(tmp_path, model, data, capsys):

@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from calibration.charts import bar, histogram, settling
+from calibration.charts import histogram, settling
 from calibration.histogram import TensorStatistics
 from calibration.html import render
 from edge_runtime import cli
 from export.half import make_half
 from tests.calibration.graphs import labelled_folder, write_model
-
-VOID = {"meta", "img", "br", "rect", "path"}
-
-
-class Page(HTMLParser):
-    """Checks that tags nest, and collects texts and addresses."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-        self.addresses: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.addresses += [str(value) for name, value in attrs if name in ("src", "href")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data.strip())
+from tests.html_page import Page
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +128,6 @@ def test_impossible_wishes_are_refused(tmp_path, monkeypatch, capsys, arguments)
 def test_charts_of_nothing_and_of_extremes():
     assert 'd=""' in histogram([0, 0], 0.0, 1.0)
     assert histogram([1, 5], 2.0, 4.0).count("M") == 3
-    assert 'width="220.0"' in bar(7.0, "all")
     assert settling({}) == []
     moves = settling({"1": {"a": 1.0, "z": 0.0}, "2": {"a": 2.0, "z": 0.0}})
     assert moves == [(1, 0.5), (2, 0.0)]

@@ -51,7 +51,7 @@ class Pictures(Frames):
 
 @pytest.fixture(scope="module")
 def net() -> HyperSeg:
-    return calibrated_network(preset("edge-n"), SIZE)
+    return calibrated_network(preset("edge-n+depthwise"), SIZE)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from calibration.policy import POLICIES, place
 from calibration.ranges import collect, remarks
 from edge_runtime.errors import ArtifactError, OptionError
 from tests.calibration.graphs import deploy_graph, frames
+from tests.calibration.memory import peak
 
 SCRIPT = """
 import sys, time
@@ -183,11 +184,4 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_frames(repository):
-    def peak(count: int) -> int:
-        done = subprocess.run(
-            [sys.executable, "-c", MEMORY, str(count)],
-            cwd=repository, capture_output=True, text=True, check=True, timeout=300,
-        )  # fmt: skip
-        return int(done.stdout)
-
-    assert peak(512) < 1.1 * peak(8)
+    assert peak(MEMORY, 512, repository) < 1.1 * peak(MEMORY, 8, repository)

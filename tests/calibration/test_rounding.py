@@ -26,6 +26,7 @@ from edge_runtime import cli
 from edge_runtime.artifacts import read_manifest
 from edge_runtime.errors import ArtifactError
 from tests.calibration.graphs import deploy_graph, frames, labelled_folder, write_model
+from tests.calibration.memory import peak
 from tests.calibration.test_ranges import Frames
 
 COUNT = 6
@@ -374,11 +375,4 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_frames(repository):
-    def peak(count: int) -> int:
-        done = subprocess.run(
-            [sys.executable, "-c", MEMORY, str(count)],
-            cwd=repository, capture_output=True, text=True, check=True, timeout=300,
-        )  # fmt: skip
-        return int(done.stdout)
-
-    assert peak(256) < 1.1 * peak(8)
+    assert peak(MEMORY, 256, repository) < 1.1 * peak(MEMORY, 8, repository)

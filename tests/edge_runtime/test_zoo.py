@@ -84,7 +84,9 @@ def test_unknown_model_is_refused_with_the_nearest(shipped: Path, text: str, hin
 def test_models_verb_prints_json(shipped: Path) -> None:
     done = CliRunner().invoke(models, ["--json"])
     assert done.exit_code == 0
-    first, second = json.loads(done.stdout)
+    document = json.loads(done.stdout)
+    assert document["schema"] == "hyperseg-edge.models/1"
+    first, second = document["models"]
     assert first == {
         "name": "street-a",
         "path": str(shipped / "street-a.onnx"),
@@ -120,7 +122,7 @@ def test_models_verb_names_the_terms_of_weights_that_are_not_free(
 
 def test_models_verb_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zoo, "MODELS_FOLDER", tmp_path)
-    assert json.loads(CliRunner().invoke(models, ["--json"]).stdout) == []
+    assert json.loads(CliRunner().invoke(models, ["--json"]).stdout)["models"] == []
     assert "No models are shipped" in CliRunner().invoke(models, []).stdout
 
 

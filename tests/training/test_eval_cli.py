@@ -227,7 +227,7 @@ def test_the_authors_own_weights_are_evaluated_by_their_protocol(tmp_path, capsy
         (["--overlap", "1"], "overlap is 1"),
         (["--size", "60x60"], "size 60x60 (HxW) does not fit"),
         (["--protocol", "camvid-authors"], "scores the 12 classes"),
-        (["--json", "no/such/folder/f.json"], "its folder does not exist"),
+        (["--json", "no/such/folder/f.json"], "its folder is missing"),
         (["--against", "nothing.json"], "cannot read nothing.json"),
         (["--pictures", "x", "--worst", "-1"], "cannot show the -1 worst images"),
         (["--device", "tpu"], "device 'tpu' is not known"),

@@ -202,6 +202,9 @@ def test_variants_by_name():
     named = preset("camvid-s+resnet18+grid=4+no-coords")
     assert named == variant(preset("camvid-s"), encoder="resnet18", patch_grid=4, coords=False)
     assert preset("camvid-s+static+wired").decoder.weights == "static"
+    finest = preset("edge-n+depthwise").decoder
+    assert [level.kernel for level in finest.levels] == [1, 1, 1, 3]
+    assert finest.expansion == 1
     assert _ENCODERS == ENCODER_NAMES
     for wrong in ("camvid-s+grid=x", "camvid-s+resnet19", "camvid-s+"):
         with pytest.raises(OptionError, match="no variation"):
@@ -209,7 +212,7 @@ def test_variants_by_name():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(OptionError, match="no preset 'camvid-xl'; choose one of cityscapes-m"):
+    with pytest.raises(OptionError, match="no preset 'camvid-xl'; did you mean 'camvid-l'"):
         preset("camvid-xl")
     with pytest.raises(OptionError, match="no encoder 'resnet19'"):
         build_encoder("resnet19")

@@ -50,7 +50,7 @@ def test_validation_draws_and_the_end_writes_the_card(run, validation):
     report.finished()
 
     assert said == []
-    for name in ("curve.png", "worst.png", "checkpoint.safetensors.md"):
+    for name in ("report.html", "curve.png", "worst.png", "checkpoint.safetensors.md"):
         assert (run / name).stat().st_size > 500
     assert "| **mIoU** | 50.0 |" in (run / "checkpoint.safetensors.md").read_text()
 
@@ -68,6 +68,7 @@ def test_without_matplotlib_the_rest_is_drawn_and_it_is_said_once(run, validatio
         "curve.png is not written: pip install 'hyperseg-edge[reports]' brings what draws it"
     ]
     assert (run / "worst.png").is_file()
+    assert (run / "report.html").is_file()
 
 
 def test_a_place_that_cannot_be_written_does_not_end_the_run(run, validation, tmp_path):
@@ -77,5 +78,5 @@ def test_a_place_that_cannot_be_written_does_not_end_the_run(run, validation, tm
     report.validated(*validation)
     report.finished()
 
-    assert len(said) == 3
+    assert len(said) == 4
     assert all("\n" not in line for line in said)

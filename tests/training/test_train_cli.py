@@ -65,6 +65,13 @@ def test_train_resume_and_eval_leave_what_they_say(data, tmp_path, capsys):
     assert set(scores["iou"]) == set(manifest.labels.names)
     assert "mIoU" in capsys.readouterr().out
 
+    # when: the same run is asked for again, which has nothing left to do
+    assert main(["train", "--resume", "--run", str(run), "--json", "-"]) == 0
+
+    # then: what it is stands alone on stdout
+    told = json.loads(capsys.readouterr().out)
+    assert (told["schema"], told["finished"], told["step"]) == ("hyperseg-edge.train/1", True, 3)
+
 
 @pytest.mark.slow
 def test_trainval_keeps_the_last_weights_and_says_so(data, tmp_path, capsys):

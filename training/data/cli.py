@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.errors import OptionError
+from edge_runtime.cli_options import STDOUT, reporting
+from edge_runtime.completion import candidates
+from edge_runtime.errors import EXIT_FOUND, OptionError
 from edge_runtime.places import why_unwritable
+from edge_runtime.progress import bar
 from training.data.augment_options import AugmentOptions
 from training.data.import_cli import import_command
-from training.data.progress import progress_bar
 from training.options import parse_size
 
 if TYPE_CHECKING:
@@ -20,17 +22,13 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from edge_runtime.cli_options import Output
     from training.data.check_report import CheckReport
     from training.data.pairs import Split
 
-EXIT_FINDINGS = 1
-"""The check ran, and found what a training would refuse."""
 _SPLITS = ("train", "val", "test")
 
-_source = click.argument("source", metavar="PATH|SPEC")
-_json = click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="Write the report; - prints it."
-)
+_source = click.argument("source", metavar="PATH|SPEC", shell_complete=candidates.data)
 _split = click.option(
     "--split", "splits", type=click.Choice(_SPLITS), multiple=True, help="Default: all there are."
 )
@@ -51,13 +49,13 @@ data.add_command(import_command)
 @data.command("check")
 @_source
 @_split
-@_json
 @click.option(
     "--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Also draw pictures (PNG)."
 )
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@reporting
 def check_command(
-    source: str, splits: tuple[Split, ...], json_file: Path | None, sheet: Path | None, strict: bool
+    source: str, splits: tuple[Split, ...], sheet: Path | None, strict: bool, output: Output
 ) -> int:
     """Find everything wrong with a data set; `train` makes the same check.
 
@@ -67,9 +65,9 @@ def check_command(
     """
     from training.data.check_display import print_problems, print_summary
 
-    _require_writable(json_file, sheet)
-    report = _check(source, splits)
-    console = _console(json_file)
+    _require_writable(sheet)
+    report = _check(source, splits, output)
+    console = _console(output)
     print_summary(report, console)
     print_problems(report, console)
     errors, total = len(report.fatal), len(report.problems)
@@ -79,21 +77,20 @@ def check_command(
         from training.data.stored import open_stored
 
         write_sheet(sheet, check_sheet(open_stored(report.data), report))
-    _write_json(report.as_json(), json_file)
-    return EXIT_FINDINGS if errors or (strict and total) else 0
+    output.deliver_facts("data", report.as_json())
+    return EXIT_FOUND if errors or (strict and total) else 0
 
 
 @data.command("stats")
 @_source
 @_split
-@_json
-def stats_command(source: str, splits: tuple[Split, ...], json_file: Path | None) -> None:
+@reporting
+def stats_command(source: str, splits: tuple[Split, ...], output: Output) -> None:
     """Class frequencies, suggested loss weights, sizes, mean and standard deviation."""
     from training.data.check_display import print_normalisation, print_summary
 
-    _require_writable(json_file)
-    report = _check(source, splits)
-    console = _console(json_file)
+    report = _check(source, splits, output)
+    console = _console(output)
     print_summary(report, console)
     print_normalisation(report, console)
     if report.problems:
@@ -101,7 +98,7 @@ def stats_command(source: str, splits: tuple[Split, ...], json_file: Path | None
             f"{len(report.problems)} problems: see `hyperseg data check {report.data}`",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
-    _write_json(report.as_json(), json_file)
+    output.deliver_facts("data", report.as_json())
 
 
 def _augment_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,61 +123,56 @@ def _augment_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @data.command("preview")
 @_source
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A PNG."
-)
+    "-o", "--output", "place", type=click.Path(path_type=Path, dir_okay=False), required=True,
+    help="A PNG.",
+)  # fmt: skip
 @click.option("--split", type=click.Choice((*_SPLITS, "trainval")), default="train")
 @click.option("--count", type=click.IntRange(1, 100), default=8, show_default=True, help="Images.")
 @click.option("--views", type=click.IntRange(0, 8), default=3, show_default=True,
               help="Random views of each.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @_augment_options
+@reporting
 def preview_command(
-    source: str, output: Path, split: Split, count: int, views: int, seed: int, **augment: Any
+    source: str,
+    place: Path,
+    split: Split,
+    count: int,
+    views: int,
+    seed: int,
+    output: Output,
+    **augment: Any,
 ) -> None:
     """Draw images with their labels, and the random views that training would see of them."""
     from training.data.preview import preview_sheet
     from training.data.sheets import write_sheet
     from training.data.stored import guess_spec
 
-    _require_writable(output)
+    _require_writable(place)
     options = AugmentOptions(**augment)
     sheet = preview_sheet(guess_spec(source), split, options, count=count, epochs=views, seed=seed)
-    write_sheet(output, sheet)
-    click.echo(f"{output}: {sheet.shape[0]}x{sheet.shape[1]}")
+    write_sheet(place, sheet)
+    output.deliver_facts("preview", {"wrote": place, "size": list(sheet.shape[:2])})
+    output.tell(f"{place}: {sheet.shape[0]}x{sheet.shape[1]}")
 
 
-def _check(source: str, splits: tuple[Split, ...]) -> CheckReport:
+def _check(source: str, splits: tuple[Split, ...], output: Output) -> CheckReport:
     from training.data.check import check
     from training.data.stored import guess_spec
 
-    with progress_bar("looking at images") as progress:
+    with bar("looking at images", quiet=output.quiet) as progress:
         return check(guess_spec(source), splits or None, progress=progress)
 
 
 def _require_writable(*places: Path | None) -> None:
     """Refuse an output that cannot be written before the long look, not after it."""
     for place in places:
-        why = None if place in (None, Path("-")) else why_unwritable(place)
-        if why is not None:
+        if place is not None and (why := why_unwritable(place)) is not None:
             raise OptionError(f"cannot write {place}: {why}")
 
 
-def _console(json_file: Path | None) -> Console:
+def _console(output: Output) -> Console:
     """Where tables go: stderr if the JSON goes to stdout."""
     from rich.console import Console
 
-    return Console(stderr=json_file == Path("-"))
-
-
-def _write_json(report: dict[str, Any], json_file: Path | None) -> None:
-    import json
-
-    if json_file is None:
-        return
-    text = json.dumps(report, indent=2, sort_keys=True) + "\n"
-    if json_file == Path("-"):
-        click.echo(text, nl=False)
-        return
-    from edge_runtime.artifacts import write_text_atomic
-
-    write_text_atomic(json_file, text)
+    return Console(stderr=output.json_to == STDOUT, quiet=output.quiet)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_runtime.cli_options import reporting
 from edge_runtime.errors import OptionError, SourceError
-from training.data.progress import progress_bar
+from edge_runtime.progress import bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_runtime.cli_options import Output
     from training.data.importers.base import Imported, ReadOptions
 
 FORMATS = {
@@ -52,8 +54,9 @@ def _merges(
 @click.argument("kind", metavar="FORMAT", type=click.Choice(tuple(FORMATS)))
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="A new folder."
-)
+    "-o", "--output", "folder", required=True, type=click.Path(path_type=Path),
+    help="A new folder.",
+)  # fmt: skip
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Where the images lie, if elsewhere."
 )
@@ -86,8 +89,15 @@ def _merges(
 )  # fmt: skip
 @click.option("--name", help="Of the data set.  [default: the folder's]")
 @click.option("--license", default="", help="What the data imposes on weights trained on it.")
+@reporting
 def import_command(
-    kind: str, source: Path, output: Path, images: Path | None, ratios: str | None, **values: Any
+    kind: str,
+    source: Path,
+    folder: Path,
+    images: Path | None,
+    ratios: str | None,
+    output: Output,
+    **values: Any,
 ) -> None:
     """Write annotations of another tool as a folder that `train --data folder:DIR` reads.
 
@@ -105,20 +115,28 @@ def import_command(
     imported = _reader(kind)(source, reading)
     selection = Selection(values["classes"], values["ignore"], values["merge"], values["others"])
     options = WriteOptions(
-        values["name"] or output.absolute().name,
+        values["name"] or folder.absolute().name,
         values["license"],
         parse_ratios(ratios) if ratios else None,
         values["group_by"],
         values["seed"],
     )
     classes = plan(imported, selection)
-    with progress_bar("writing images") as progress:
-        written = write(imported, classes, output, options, progress)
+    with bar("writing images", quiet=output.quiet) as progress:
+        written = write(imported, classes, folder, options, progress)
+    facts = {
+        "wrote": folder,
+        "splits": written.counts,
+        "split_by": written.how,
+        "classes": list(classes.classes),
+        "left_out": imported.left_out,
+    }
+    output.deliver_facts("data-import", facts)
     counts = ", ".join(f"{split} {count}" for split, count in written.counts.items())
-    click.echo(f"{output}: {counts} ({written.how}); {len(classes.classes)} classes")
+    output.tell(f"{folder}: {counts} ({written.how}); {len(classes.classes)} classes")
     for what, count in imported.left_out.items():
-        click.echo(f"left out: {count} {what}", err=True)
-    click.echo(f"next: hyperseg data check folder:{output}")
+        output.say(f"left out: {count} {what}")
+    output.tell(f"next: hyperseg data check folder:{folder}")
 
 
 def _reader(kind: str) -> Callable[[Path, ReadOptions], Imported]:

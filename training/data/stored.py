@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.errors import OptionError, SourceError
 from edge_runtime.labels import CAMVID_11, CAMVID_12, CITYSCAPES_19, IGNORE_INDEX, VOC_21, LabelSet
+from edge_runtime.suggest import hint
 from training.data.folder_meta import CITYSCAPES_IDS, label_map_of, layout_of, read_meta
 from training.data.label_map import LabelMap, identity_map
 from training.data.layouts import FolderLayout
@@ -100,7 +101,8 @@ def open_stored(spec: str) -> StoredData:
     """
     kind, _, place = spec.partition(":")
     if not place or kind not in KINDS:
-        raise OptionError(f"data {spec!r} is not understood; expected {SPECS}")
+        meant = "" if kind in KINDS else hint(kind, (*KINDS, "street"))
+        raise OptionError(f"data {spec!r} is not understood; {meant}expected {SPECS}")
     root = Path(place).expanduser()
     if not root.is_dir():
         raise SourceError(f"data folder {root} does not exist")
@@ -125,7 +127,10 @@ def guess_spec(place: str) -> str:
         if any((root / name).exists() for name in names):
             return f"{kind}:{place}"
     if not root.is_dir():
-        raise SourceError(f"data folder {root} does not exist; give a folder, or one of {SPECS}")
+        meant = hint(place.partition(":")[0], (*KINDS, "street")) if ":" in place else ""
+        raise SourceError(
+            f"data folder {root} does not exist; {meant}give a folder, or one of {SPECS}"
+        )
     raise OptionError(
         f"{root} shows no known layout; add a meta.json that names the classes, say what it is "
         f"({SPECS}), or bring it in with `hyperseg data import`"

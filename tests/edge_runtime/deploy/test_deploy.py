@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -47,11 +48,16 @@ def current(into: Path) -> str:
     return (into / "current").readlink().name
 
 
-def kill_while_sending(arguments: list[str], incoming: Path) -> None:
+def kill_while_sending(arguments: list[str], incoming: Path, temporary: Path) -> None:
     """Start a slow deployment and kill all of it once a part has arrived."""
+    temporary.mkdir()
     command = [sys.executable, "-m", "edge_runtime.cli", "deploy", *arguments, "--limit", "1000"]
     with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        command,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     ) as process:
         assert process.stderr is not None
         for _ in range(1200):
@@ -93,7 +99,11 @@ def test_deploy_change_kill_resume_refuse_and_roll_back(device, tmp_path, capsys
     # a changed model, killed while it is sent: what runs goes on
     without_rsync.undo()
     model = changed_model(tmp_path)
-    kill_while_sending(["device", str(model), *arguments], into / "incoming")
+    aside = tmp_path / "aside"
+    kill_while_sending(["device", str(model), *arguments], into / "incoming", aside)
+    assert list(aside.glob("hyperseg-deploy-*"))
+    without_rsync.setenv("TMPDIR", str(aside))
+    without_rsync.setattr(tempfile, "tempdir", None)
     assert current(into) == first["key"]
     assert list((into / "incoming").glob("*/parts/*"))
 
@@ -108,6 +118,7 @@ def test_deploy_change_kill_resume_refuse_and_roll_back(device, tmp_path, capsys
     second = json.loads(report.read_text())
     assert (second["previous"], second["signed"]) == (first["key"], True)
     assert current(into) == second["key"] != first["key"]
+    assert not list(aside.glob("hyperseg-deploy-*"))
     assert list((into / "incoming").iterdir()) == []
 
     # without a signature nothing is taken, and nothing is left

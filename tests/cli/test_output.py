@@ -1,0 +1,215 @@
+"""`--json` and `--quiet` mean the same everywhere, and stdout has nothing but the JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+
+from edge_runtime.cli import main
+from edge_runtime.cli_options import Output, document, reporting
+from edge_runtime.errors import OptionError
+from tests.cli.tree import commands, option
+from tests.training.labelled import write_folder
+
+COMMANDS = commands()
+WITHOUT = {
+    "completion": "prints a script, which a shell reads",
+    "bundle receive": "is typed by `hyperseg deploy` only; what it prints is JSON",
+}
+"""Commands without the two options, and why."""
+
+
+@reporting
+def _model(output: Output) -> None:
+    """What the options of all others are compared with."""
+
+
+MODEL = click.command()(_model)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_the_same_two_options(name: str) -> None:
+    for flag in ("--json", "--quiet"):
+        ours, wanted = option(COMMANDS[name], flag), option(MODEL, flag)
+        if name in WITHOUT:
+            assert ours is None, f"{name} has {flag} now: take it off the list"
+            continue
+        assert ours is not None, f"{name} lacks {flag}: decorate it with `reporting`"
+        assert wanted is not None
+        for part in ("opts", "help", "metavar", "is_flag", "flag_value", "default"):
+            assert getattr(ours, part) == getattr(wanted, part), f"{name} {flag}: {part}"
+
+
+def test_exceptions_are_commands() -> None:
+    assert set(COMMANDS) >= set(WITHOUT)
+
+
+def test_a_flag_means_one_thing_everywhere() -> None:
+    # an option that is shared has one wording; a difference is meant and listed here
+    said: dict[str, set[str]] = {}
+    for name in ("run", "soak", "bench"):
+        for flag in ("--threads", "--report", "--rules"):
+            if (found := option(COMMANDS[name], flag)) is not None:
+                said.setdefault(flag, set()).add(str(found.help))
+    assert {flag: len(helps) for flag, helps in said.items()} == {
+        "--threads": 1, "--report": 1, "--rules": 1,
+    }  # fmt: skip
+
+
+# --- what is printed
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the cheap commands need."""
+    folder = tmp_path_factory.mktemp("made")
+    write_folder(folder / "animals")
+    assert main(["bundle", "create", "street-edge-n", "-o", str(folder / "b.tar"), "--quiet"]) == 0
+    return folder
+
+
+@pytest.fixture
+def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, which is the working folder."""
+    folder = tmp_path / "place"
+    shutil.copytree(made, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+INSTALL = ["service", "install", "cam", "--output", ".", "--as", "nobody"]
+CHEAP = {
+    "models": (["models"], 0),
+    "doctor": (["doctor"], None),
+    "inspect": (["inspect", "street-edge-n"], 0),
+    "check": (["check", "street-edge-n", "--target", "jp6.2"], 0),
+    "export-config": (["export-config", "triton", "street-edge-n", "-o", "triton"], 0),
+    "bundle show": (["bundle", "show", "b.tar"], 0),
+    "bundle verify": (["bundle", "verify", "b.tar"], 0),
+    "data check": (["data", "check", "animals"], 0),
+    "data stats": (["data", "stats", "animals"], 0),
+    "data preview": (["data", "preview", "animals", "-o", "p.png", "--count", "1"], 0),
+    "data import": (["data", "import", "folder", "animals", "-o", "copy"], 0),
+    "element install": (["element", "install", "--folder", "plugins"], 0),
+    "service install": ([*INSTALL, "--", "run", "street-edge-n", "test:"], 0),
+    "service health": (["service", "health", "--status", "none.json"], 1),
+}
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_stdout_is_one_document_that_says_what_it_is(
+    place: Path, repository: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    words, wanted = CHEAP[name]
+    capsys.readouterr()
+    at = words.index("--") if "--" in words else len(words)
+
+    code = main([*words[:at], "--json", "-", *words[at:]])
+
+    printed = capsys.readouterr()
+    assert code in ((0, 1) if wanted is None else (wanted,)), printed.err
+    found = json.loads(printed.out)
+    product, _, kind = found["schema"].partition(".")
+    page = (repository / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert product == "hyperseg-edge"
+    assert f"`{kind}`" in page
+    assert printed.out.endswith("}\n")
+
+
+@pytest.mark.parametrize("name", ["models", "bundle verify", "data check", "check"])
+def test_a_file_gets_what_would_be_printed_and_people_their_lines(
+    place: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    words, _ = CHEAP[name]
+    capsys.readouterr()
+    main([*words, "--json", "-"])
+    wanted = capsys.readouterr().out
+    main(words)
+    lines = capsys.readouterr().out
+
+    main([*words, "--json", "told.json"])
+
+    assert json.loads((place / "told.json").read_text()) == json.loads(wanted)
+    assert capsys.readouterr().out == lines != ""
+
+
+@pytest.mark.parametrize("name", [name for name in CHEAP if name != "data import"])
+def test_quiet_says_nothing_and_keeps_the_exit_code(
+    place: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    words, wanted = CHEAP[name]
+    capsys.readouterr()
+    at = words.index("--") if "--" in words else len(words)
+
+    code = main([*words[:at], "--quiet", *words[at:]])
+
+    assert code in ((0, 1) if wanted is None else (wanted,))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_quiet_still_says_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "no-such-model", "--quiet"]) == 2
+    assert capsys.readouterr().err.startswith("hyperseg: error: no model 'no-such-model'")
+
+
+# --- the options themselves
+
+
+@pytest.mark.parametrize("words", [["models", "--json"], ["models", "--json", "--quiet"]])
+def test_a_bare_json_prints(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == "hyperseg-edge.models/1"
+
+
+def test_a_bare_json_does_not_swallow_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"precious")
+    assert main(["inspect", "--json", str(model)]) == 2
+    assert "expected a file that ends in .json, or - for stdout" in capsys.readouterr().err
+    assert model.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("target", ["none/f.json", "folder.json"])
+def test_an_impossible_file_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder.json").mkdir()
+    # an argument that is wrong, too, shows that nothing was looked at before
+    assert main(["inspect", "no-such-model", "--json", target]) == 2
+    assert capsys.readouterr().err.startswith(f"hyperseg: error: cannot write {target}: ")
+
+
+def test_one_file_is_not_written_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "street-edge-n", "test:", "--report", "r.json", "--json", "r.json"]
+    assert main(words) == 2
+    assert "r.json is written to twice" in capsys.readouterr().err
+
+
+def test_a_document_is_sorted_and_takes_paths_and_names() -> None:
+    text = document("probe", {"b": Path("x/y"), "a": {1: None}})
+    assert json.loads(text) == {"a": {"1": None}, "b": "x/y", "schema": "hyperseg-edge.probe/1"}
+    assert text.index('"a"') < text.index('"b"') < text.index('"schema"')
+
+
+def test_json_is_not_made_where_nobody_wants_any() -> None:
+    def boom() -> str:
+        raise AssertionError("made")
+
+    Output().deliver(boom)
+    with pytest.raises(AssertionError, match="made"):
+        Output(Path("-")).deliver(boom)
+
+
+def test_an_output_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="its folder is missing"):
+        Output(tmp_path / "none" / "f.json")
