@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.paired import report
 from edge_runtime.sources.images import images_in
+from edge_runtime.zoo import resolve_model
 
 CHILD = """
 import json, resource, sys
@@ -88,7 +89,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Calibrate on a few, on more and on many images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="FLOAT.onnx")
+    parser.add_argument("model", help="FLOAT.onnx, or the name of a shipped model")
     parser.add_argument("--frames", type=Path, nargs="+", required=True, help="folders of images")
     parser.add_argument("--counts", type=int, nargs="+", default=[8, 64, 512])
     parser.add_argument("--policy", default="ort-cpu")
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    options.model = resolve_model(options.model)
     report(measure(options), options.json)
 
 

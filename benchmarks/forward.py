@@ -28,8 +28,8 @@ from edge_runtime.allocator import keep_freed_memory
 from edge_runtime.artifacts import read_manifest
 from edge_runtime.bench.memory import INFERENCES, model_peak_mb, peak_mb
 from edge_runtime.engines.gpu import query_gpu
+from edge_runtime.sizes import parse_size
 from export.to_onnx import to_onnx
-from training.options import parse_size
 
 TORCH, FP32, INT8 = "torch_eager", "onnxruntime_fp32", "onnxruntime_int8"
 ENGINE = "tensorrt_engine"

@@ -5,7 +5,7 @@ stay, and a run that is there already, or was interrupted, is continued. Then al
 scored on one split in float and in INT8 by the same ONNX Runtime, and timed by turns.
 
     python -m benchmarks.heads edge-n edge-n+fpn=64 edge-n+static --data camvid:DIR --split val \
-        --runs runs/heads --json F.json -- --steps 1000 --precision bf16
+        --size 384x512 --runs runs/heads --json F.json -- --steps 1000 --precision bf16
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from calibration.options import CalibrateOptions
 from calibration.samples import SampleOptions
 from edge_runtime.allocator import keep_freed_memory
 from edge_runtime.artifacts import read_manifest
+from edge_runtime.sizes import parse_size
 from export.export import export
 from export.options import ExportOptions
 from export.probe_frames import probe_frames
@@ -81,7 +82,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         run.mkdir(parents=True, exist_ok=True)
         models[preset] = run / "model.onnx"
         checkpoint = train(preset, options.data, run, options.train)
-        export(checkpoint, ExportOptions(models[preset], name=preset))
+        export(checkpoint, ExportOptions(models[preset], name=preset, size=options.size))
     figures = {preset: score(model, options) for preset, model in models.items()}
     for kind, suffix in (("ms", ".onnx"), ("int8_ms", ".int8.onnx")):
         times = take_turns([m.with_suffix(suffix) for m in models.values()], options)
@@ -96,6 +97,12 @@ def main() -> None:
     parser.add_argument("presets", nargs="+")
     parser.add_argument("--data", required=True, help="camvid:DIR")
     parser.add_argument("--split", default="val")
+    parser.add_argument(
+        "--size",
+        type=parse_size,
+        required=True,
+        help="HxW of all models: times and scores of different sizes say nothing",
+    )
     parser.add_argument("--every", type=int, default=1, help="score each n-th image only")
     parser.add_argument("--runs", type=Path, default=Path("runs/heads"))
     parser.add_argument("--policy", default="trt-gpu")

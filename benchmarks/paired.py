@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_runtime.redact import public_command
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -49,7 +51,7 @@ def provenance() -> dict[str, Any]:
     """When, on what and with what the figures were taken."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "command": " ".join(["python -m", _module(), *sys.argv[1:]]),
+        "command": public_command(" ".join(["python -m", _module(), *sys.argv[1:]])),
         "cpu": _cpu(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "packages": {name: found for name in PACKAGES if (found := _version(name))},

@@ -19,11 +19,11 @@ import numpy as np
 from benchmarks.paired import ratio, report, summary
 from edge_runtime import RunOptions, run
 from edge_runtime.pixels import YuvFormat
+from edge_runtime.sizes import parse_size
 from edge_runtime.street import StreetCamera, StreetOptions
 from edge_runtime.yuv import from_rgb
 from edge_runtime.zoo import resolve_model
 from export.yuv import make_yuv
-from training.options import parse_size
 
 
 def main() -> None:

@@ -31,10 +31,10 @@ from benchmarks.scaling_fits import fits, roofline_errors
 from edge_runtime import RigOptions, RunOptions, run_many
 from edge_runtime.allocator import keep_freed_memory
 from edge_runtime.artifacts import read_manifest
+from edge_runtime.sizes import parse_size
 from edge_runtime.soak.accelerate import accelerated
 from export.estimate.trace import trace
 from export.to_onnx import to_onnx
-from training.options import parse_size
 from training.presets import preset
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime.cli_options import reporting
+from edge_runtime.command_group import SuggestingGroup
 from edge_runtime.completion import candidates
 from edge_runtime.errors import EXIT_FOUND, ArtifactError, OptionError
 
@@ -49,7 +50,7 @@ _TARGET = click.option(
 )
 
 
-@click.group("calibration-cache")
+@click.group("calibration-cache", cls=SuggestingGroup)
 def calibration_cache() -> None:
     """Explain and convert calibration caches of TensorRT up to 10."""
 

@@ -9,7 +9,7 @@ import click
 
 from edge_runtime.cli_options import reporting
 from edge_runtime.completion import candidates
-from edge_runtime.shared_options import model_argument
+from edge_runtime.shared_options import model_argument, threads_option
 
 if TYPE_CHECKING:
     from typing import Any
@@ -81,7 +81,7 @@ ROUNDING_NAMES = ("auto", "adaptive", "nearest")
     "-o", "--output", "place", type=click.Path(path_type=Path), required=True, help="INT8.onnx."
 )
 @click.option("--report", type=click.Path(path_type=Path), help="JSON, with a page beside.")
-@click.option("--threads", type=int, help="CPU threads.")
+@threads_option
 @reporting
 def calibrate(
     model: str,

@@ -170,11 +170,16 @@ def sha256_of(path: Path) -> str:
 
 
 def created_by_this_command() -> CreatedBy:
-    """The running command line (program name without its folder) and our version."""
+    """The running command line, as others may read it, and our version.
+
+    Manifests and reports are handed to others: no credentials, and of paths their last part only.
+    """
     from edge_runtime import __version__
+    from edge_runtime.redact import public_command
 
     program = Path(sys.argv[0]).name if sys.argv else "python"
-    return CreatedBy(command=" ".join([program, *sys.argv[1:]]), version=__version__)
+    command = public_command(" ".join([program, *sys.argv[1:]]))
+    return CreatedBy(command=command, version=__version__)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from edge_runtime.cli_options import Output, reporting
 from edge_runtime.completion import candidates
 from edge_runtime.durations import duration
 from edge_runtime.errors import EXIT_GATE, EXIT_INTERRUPTED, OptionError
-from edge_runtime.places import why_unwritable
 from edge_runtime.service.secrets import reveal
 from edge_runtime.shared_options import report_option, threads_option
 
@@ -144,8 +143,6 @@ def bench(
         threads=threads,
         tuned=not untuned,
     )
-    if report is not None and (why := why_unwritable(report)) is not None:
-        raise OptionError(f"cannot write {report}: {why}")
     if tune:
         if report is not None:
             raise OptionError("a tuning has no --report; --json F.json writes what was tried")

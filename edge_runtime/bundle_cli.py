@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime.cli_options import reporting
+from edge_runtime.command_group import SuggestingGroup
 from edge_runtime.shared_options import (
     FILE,
     calibration_option,
@@ -33,7 +34,7 @@ _KEYS = click.option(
 _INTO = into_option("", click.Path(path_type=Path, file_okay=False))
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def bundle() -> None:
     """Make, verify and install bundles, for devices without a network too."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime import __version__
+from edge_runtime.command_group import SuggestingGroup
 from edge_runtime.errors import (
     EXIT_CODES,
     EXIT_FOUND,
@@ -23,7 +24,7 @@ from edge_runtime.errors import (
     DependencyError,
     HypersegError,
 )
-from edge_runtime.suggest import nearest, suggestion
+from edge_runtime.suggest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,8 +102,14 @@ COMPLETION = "_HYPERSEG_COMPLETE"
 """Environment variable by which a shell asks what may stand at a place."""
 
 
-class VerbGroup(click.Group):
+class VerbGroup(SuggestingGroup):
     """A click group whose commands are the lazily loaded `VERBS`."""
+
+    noun = "verb"
+
+    def shown(self) -> list[str]:
+        """All verbs; none is loaded."""
+        return list(VERBS)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order of the table."""
@@ -126,15 +133,6 @@ class VerbGroup(click.Group):
             if name.startswith(incomplete)
         ]
         return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest verb named when there is no such verb."""
-        name = args[0]
-        if name not in VERBS and not name.startswith("-"):
-            raise click.UsageError(f"no verb {name!r}; {suggestion(name, VERBS)}", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table's summaries, without loading any verb."""

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edge_runtime.completion import candidates
-from edge_runtime.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 STDOUT = Path("-")
+DOCUMENTS = ("report", "html")
+"""Parameters of commands that are files for the same result, or more of it."""
+OUTPUTS = ("place", "target", "save_ranges", "sheet")
+"""Parameters that are other files a command writes, where they are paths."""
 T = TypeVar("T")
 
 
@@ -42,27 +45,36 @@ class Output:
     """Where a command's result goes, and what it says meanwhile.
 
     Raises:
-        OptionError: the JSON cannot be written there; nothing is done first and lost then.
+        OptionError: a document cannot be written there, or would take the place of another output
+            or of a manifest; nothing is done first and lost then.
     """
 
     json_to: Path | None = None
     """File for the JSON, or `STDOUT`."""
     quiet: bool = False
     """No progress and nothing for people on stdout; what went wrong is said all the same."""
+    documents: tuple[Path, ...] = ()
+    """Other files for the result."""
+    outputs: tuple[Path, ...] = ()
+    """What else the command writes."""
 
     def __post_init__(self) -> None:
-        if self.json_to is None or self.json_to == STDOUT:
+        if not self.files:
             return
         # Imported here: most commands write none.
-        from edge_runtime.places import why_unwritable
+        from edge_runtime.places import require_places
 
-        if (why := why_unwritable(self.json_to)) is not None:
-            raise OptionError(f"cannot write {self.json_to}: {why}")
+        require_places(self.files, self.outputs)
 
     @property
     def file(self) -> Path | None:
         """The file for the JSON, if it goes to one."""
         return None if self.json_to == STDOUT else self.json_to
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files for the result."""
+        return self.documents if self.file is None else (*self.documents, self.file)
 
     @property
     def shows(self) -> bool:
@@ -129,6 +141,12 @@ def reporting(command: Callable[..., T]) -> Callable[..., T]:
     @click.option("--quiet", is_flag=True, help="No progress and no tables.")
     @wraps(command)
     def reports(*words: Any, json_to: Path | None, quiet: bool, **values: Any) -> T:
-        return command(*words, output=Output(json_to, quiet), **values)
+        documents, outputs = (_paths(values, names) for names in (DOCUMENTS, OUTPUTS))
+        return command(*words, output=Output(json_to, quiet, documents, outputs), **values)
 
     return reports
+
+
+def _paths(values: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Path, ...]:
+    """Those of a command's values that have one of the names and are paths."""
+    return tuple(path for name in names if isinstance(path := values.get(name), Path))

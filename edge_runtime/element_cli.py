@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime.cli_options import reporting
+from edge_runtime.command_group import SuggestingGroup
 
 if TYPE_CHECKING:
     from edge_runtime.cli_options import Output
@@ -21,7 +22,7 @@ _FOLDER = click.option(
 )
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def element() -> None:
     """Offer the GStreamer element hypersegfilter to gst-launch."""
 

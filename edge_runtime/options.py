@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge_runtime.errors import OptionError
+from edge_runtime.places import require_distinct
 from edge_runtime.policy import parse_policy
 from edge_runtime.prometheus.address import parse_listen
 from edge_runtime.sinks.spec import SCHEMES, parse_sink
@@ -82,7 +83,7 @@ class RunOptions:
             )
         if self.metrics is not None:
             parse_listen(self.metrics)
-        self._check_outputs()
+        require_distinct(self.outputs())
         self._check_rules()
 
     def outputs(self) -> list[Path]:
@@ -93,11 +94,6 @@ class RunOptions:
             self.status,
         ]
         return [Path(os.path.realpath(path)) for path in paths if path is not None]
-
-    def _check_outputs(self) -> None:
-        for target in (targets := self.outputs()):
-            if targets.count(target) > 1:
-                raise OptionError(f"{target} is written to twice; give each output its own name")
 
     def _check_rules(self) -> None:
         if self.rules is None or any(parse_sink(text).scheme.tells_rules for text in self.sinks):

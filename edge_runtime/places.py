@@ -5,21 +5,59 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime.errors import OptionError
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
 
-def why_unwritable(path: Path) -> str | None:
+def require_places(documents: Sequence[Path], outputs: Sequence[Path] = ()) -> None:
+    """Refuse, before the work, documents that could not be written or would destroy something.
+
+    Args:
+        documents: JSON and pages of one command.
+        outputs: what else it writes.
+
+    Raises:
+        OptionError: a document cannot be written, takes the place of a manifest, or has a place
+            that is written to twice.
+    """
+    for place in documents:
+        if (why := why_unwritable(place, outputs)) is not None:
+            raise OptionError(f"cannot write {place}: {why}")
+    require_distinct((*documents, *outputs))
+
+
+def require_distinct(places: Iterable[Path]) -> None:
+    """Refuse two outputs of one place.
+
+    Raises:
+        OptionError: naming the place.
+    """
+    targets = [Path(os.path.realpath(place)) for place in places]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise OptionError(f"{target} is written to twice; give each output its own name")
+
+
+def why_unwritable(path: Path, outputs: Iterable[Path] = ()) -> str | None:
     """Why no file can be made at `path`, or None if one can; nothing is left behind.
 
     Permissions do not tell: file systems may be read-only, full, or take no such name.
+
+    Args:
+        path: the file.
+        outputs: what is written at the same time, whose manifests are spared as well.
     """
     try:
         str(path).encode()  # GStreamer takes names as UTF-8 only
         if path.is_dir():
             return "it is a folder; name a file"
+        if (model := _described(path, outputs)) is not None:
+            return f"it is the place of the manifest of {model.name}; choose another name"
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".part"):
             return None
     except UnicodeEncodeError:
@@ -28,3 +66,15 @@ def why_unwritable(path: Path) -> str | None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR) and not path.parent.is_dir():
             return "its folder is missing; make it, or choose another"
         return f"{os.strerror(error.errno or errno.EIO)}; choose another place"
+
+
+def _described(path: Path, outputs: Iterable[Path]) -> Path | None:
+    """The file whose manifest has its place at `path`, which may be a link to one."""
+    written = {os.path.realpath(place) for place in outputs}
+    for place in (path, Path(os.path.realpath(path))):
+        described = place.with_suffix("")
+        if place.suffix == ".json" and (
+            described.is_file() or os.path.realpath(described) in written
+        ):
+            return described
+    return None

@@ -15,11 +15,11 @@ from edge_runtime.errors import (
     EXIT_INTERRUPTED,
     EXIT_TRY_AGAIN,
     BackendError,
-    OptionError,
     SinkError,
     SourceError,
 )
 from edge_runtime.options import Rebuild, RunOptions
+from edge_runtime.places import require_distinct
 from edge_runtime.rig.options import RigOptions, needs_rig, split_policies, split_weights
 from edge_runtime.service.notify import is_managed
 from edge_runtime.service.places import STATUS_VARIABLE
@@ -241,8 +241,7 @@ def run(
         ),
     )
     rig = RigOptions(options, single_policies, split_weights(weights), match_ms)
-    if output.file is not None and output.file.resolve() in options.outputs():
-        raise OptionError(f"{output.file} is written to twice; give each output its own name")
+    require_distinct((*options.outputs(), *([] if output.file is None else [output.file])))
     try:
         if needs_rig(sources, rig):
             code = _run_rig(model, sources, rig, output)

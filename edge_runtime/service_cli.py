@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime.cli_options import reporting
+from edge_runtime.command_group import SuggestingGroup
 from edge_runtime.completion import candidates
 from edge_runtime.errors import EXIT_FOUND, OptionError
 from edge_runtime.service.places import STATUS_VARIABLE, status_path, unit_name, unit_path
@@ -34,7 +35,7 @@ _FOLDER = click.option(
 _NAME = click.argument("name", shell_complete=candidates.services)
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def service() -> None:
     """Keep a run as a systemd service: ready, watched, restarted, shut in."""
 

@@ -11,6 +11,7 @@ from edge_runtime.completion import candidates
 from edge_runtime.durations import duration
 from edge_runtime.errors import EXIT_GATE, EXIT_INTERRUPTED
 from edge_runtime.options import RunOptions
+from edge_runtime.places import require_distinct
 from edge_runtime.shared_options import (
     duration_option,
     model_argument,
@@ -132,6 +133,7 @@ def soak(
         limits=Limits(max_growth, max_drift / 100),
         report=report,
     )
+    require_distinct((*options.run.outputs(), *output.files))
     # Imported here: `--help` and a wrong option need neither numpy nor a model.
     from edge_runtime.soak.soak import soak as soak_sources
 

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+MAX_FILES = 500
+"""So many names of a folder are looked at, for somebody who waits: the first in their order."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The end of an error's sentence: the nearest name, or all of them.
 

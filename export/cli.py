@@ -11,9 +11,9 @@ from edge_runtime.artifacts import Head, ResizeMode
 from edge_runtime.cli_options import reporting
 from edge_runtime.errors import OptionError
 from edge_runtime.pixels import Matrix, PixelFormat, Range, YuvFormat
+from edge_runtime.sizes import parse_size
 from export.options import ExportOptions, Storage, only_input, only_precision
 from training.candidates import complete_presets, complete_subjects
-from training.options import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,12 +52,13 @@ if TYPE_CHECKING:
     show_default=True, help="Pixels of the frame input: a camera's own are converted by the graph.",
 )  # fmt: skip
 @click.option(
-    "--matrix", type=click.Choice(get_args(Matrix)), default=YuvFormat.matrix, show_default=True,
-    help="Colours of an nv12 or yuy2 input: bt709 is what HD video has.",
+    "--matrix", type=click.Choice(get_args(Matrix)),
+    help="Colours of an nv12 or yuy2 input: bt709 is what HD video has.  "
+    f"[default: {YuvFormat.matrix}]",
 )  # fmt: skip
 @click.option(
-    "--range", "spread", type=click.Choice(get_args(Range)), default=YuvFormat.range,
-    show_default=True, help="Values of an nv12 or yuy2 input.",
+    "--range", "spread", type=click.Choice(get_args(Range)),
+    help=f"Values of an nv12 or yuy2 input.  [default: {YuvFormat.range}]",
 )  # fmt: skip
 @click.option(
     "--frames", metavar="SOURCE",
@@ -111,9 +112,20 @@ def show(kind: str, facts: dict[str, Any], output: Output) -> None:
 
 
 def _yuv(values: dict[str, Any]) -> YuvFormat | None:
-    """Take the options of the frame input out of `values`."""
+    """Take the options of the frame input out of `values`.
+
+    Raises:
+        OptionError: colours of YUV frames are given for an input that takes none.
+    """
     pixels, matrix, spread = (values.pop(name) for name in ("pixels", "matrix", "spread"))
-    return None if pixels == "rgb" else YuvFormat(pixels, matrix, spread)
+    if pixels != "rgb":
+        return YuvFormat(pixels, matrix or YuvFormat.matrix, spread or YuvFormat.range)
+    if matrix or spread:
+        raise OptionError(
+            "--matrix and --range say what nv12 and yuy2 frames mean, and this input is rgb: add "
+            "--input nv12 or --input yuy2, or leave them away"
+        )
+    return None
 
 
 def _make(source: Path, options: ExportOptions, report: Callable[[str], None]) -> Manifest:

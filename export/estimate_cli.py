@@ -8,8 +8,8 @@ import click
 
 from edge_runtime.cli_options import reporting
 from edge_runtime.completion.candidates import matching
+from edge_runtime.sizes import parse_size
 from training.candidates import complete_subjects
-from training.options import parse_size
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

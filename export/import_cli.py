@@ -11,24 +11,13 @@ from edge_runtime.artifacts import Head, ResizeMode
 from edge_runtime.cli_options import reporting
 from edge_runtime.completion import candidates
 from edge_runtime.errors import OptionError
+from edge_runtime.sizes import parse_size
 from export.importing.options import IMAGENET, Color, ImportOptions, Layout, parse_triple
 
 if TYPE_CHECKING:
     from typing import Any
 
     from edge_runtime.cli_options import Output
-
-
-def parse_size(
-    ctx: click.Context, param: click.Parameter, text: str | None
-) -> tuple[int, int] | None:
-    """A click callback: ``HxW`` to (height, width)."""
-    if text is None:
-        return None
-    height, _, width = text.lower().partition("x")
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise OptionError(f"size {text!r} is not HxW, such as 512x1024")
-    return int(height), int(width)
 
 
 @click.command("import")
@@ -55,7 +44,7 @@ def parse_size(
     help="Channel order the network was trained with.",
 )  # fmt: skip
 @click.option("--layout", type=click.Choice(get_args(Layout)), help="Read off the shape if absent.")
-@click.option("--size", callback=parse_size, metavar="HxW", help="For a graph that leaves it open.")
+@click.option("--size", type=parse_size, metavar="HxW", help="For a graph that leaves it open.")
 @click.option(
     "--head", type=click.Choice(get_args(Head)), default=ImportOptions.head, show_default=True,
     help="uint8 class ids, or float scores at full resolution.",

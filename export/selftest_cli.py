@@ -12,6 +12,7 @@ from edge_runtime.artifacts import write_text_atomic
 from edge_runtime.cli_options import reporting
 from edge_runtime.completion import candidates
 from edge_runtime.errors import EXIT_GATE
+from edge_runtime.shared_options import threads_option
 
 if TYPE_CHECKING:
     from typing import Any
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     help="Which TensorRT; the one that is installed if not given.",
 )  # fmt: skip
 @click.option("--duration", "duration_s", type=float, default=3.0, show_default=True, metavar="S")
-@click.option("--threads", type=int, metavar="N", help="CPU threads of ONNX Runtime.")
+@threads_option
 @reporting
 @click.pass_context
 def selftest(

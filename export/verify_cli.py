@@ -12,8 +12,8 @@ from edge_runtime.artifacts import write_text_atomic
 from edge_runtime.cli_options import reporting
 from edge_runtime.completion import candidates
 from edge_runtime.errors import EXIT_GATE
-from edge_runtime.shared_options import report_option
-from export.import_cli import parse_size
+from edge_runtime.shared_options import report_option, threads_option
+from edge_runtime.sizes import parse_size
 from export.verify.options import VerifyOptions
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "files", nargs=-1, required=True, metavar="CHECKPOINT|MODEL...",
     shell_complete=candidates.models,
 )  # fmt: skip
-@click.option("--size", callback=parse_size, metavar="HxW", help="For a checkpoint alone.")
+@click.option("--size", type=parse_size, metavar="HxW", help="For a checkpoint alone.")
 @click.option(
     "--source", shell_complete=candidates.sources,
     help="Frames to compare on, as in `run`; drawn from the seed if absent.",
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @click.option("--min-agreement", type=float, help="Also fail below this share of pixels (0..1).")
 @report_option
 @click.option("--html", type=click.Path(path_type=Path), metavar="F.html", help="Also the page.")
-@click.option("--threads", type=int, metavar="N", help="CPU threads.  [default: one per core]")
+@threads_option
 @reporting
 @click.pass_context
 def verify(ctx: click.Context, /, files: tuple[str, ...], output: Output, **values: Any) -> None:

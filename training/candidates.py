@@ -10,15 +10,13 @@ if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
-VARIATIONS = ("static", "no-coords", "wired", "grid=", "fpn=")
-
 
 def complete_presets(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Presets; behind a ``+``, variations of one."""
     # Imported here: `--help` needs none of them.
-    from training.presets import PRESETS
+    from training.presets import PRESETS, VARIATIONS
 
     base, plus, _ = incomplete.rpartition("+")
     words = (f"{base}+{variation}" for variation in VARIATIONS) if plus else PRESETS

@@ -11,8 +11,9 @@ from click.core import ParameterSource
 from edge_runtime.cli_options import reporting
 from edge_runtime.completion import candidates
 from edge_runtime.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, OptionError
+from edge_runtime.sizes import parse_size
 from training.candidates import complete_presets
-from training.data.augment_options import AugmentOptions, ScaleLaw
+from training.data.augment_options import HELP, AugmentOptions, ScaleLaw
 from training.options import (
     Distillation,
     LossName,
@@ -22,7 +23,6 @@ from training.options import (
     TrainOptions,
     TrainSplit,
     parse_class_weights,
-    parse_size,
 )
 
 if TYPE_CHECKING:
@@ -76,18 +76,18 @@ def _choice(values: Any) -> click.Choice[str]:
 @click.option("--epochs", type=float, help="Length of the run instead of --steps.")
 @_option("--batch", "Images per step, of all processes.", type=int)
 @_option("--accumulate", "Parts in which a step's images are computed.", type=int)
-@_option("--crop", "What the network sees in training.", type=parse_size)
-@_option("--scale", "Range of the random zoom.", type=float, nargs=2)
-@_option("--scale-law", "How the zoom is drawn.", type=_choice(ScaleLaw))
-@_option("--scale-probability", "Probability of a zoom.", type=float)
-@_option("--rotate", "Largest rotation, degrees.", type=float)
-@_option("--flip", "Probability of mirroring.", type=float)
-@_option("--jitter", "Strength of random colours.", type=float)
-@_option("--hue", "Largest turn of the hue, 0..0.5.", type=float)
-@_option("--blur", "Probability of blur.", type=float)
-@_option("--noise", "Probability of noise.", type=float)
-@_option("--rare-crops", "Probability of a crop around a rare class.", type=float)
-@_option("--class-mix", "Probability of another picture's classes pasted over.", type=float)
+@_option("--crop", HELP["crop"], type=parse_size)
+@_option("--scale", HELP["scale"], type=float, nargs=2)
+@_option("--scale-law", HELP["scale_law"], type=_choice(ScaleLaw))
+@_option("--scale-probability", HELP["scale_probability"], type=float)
+@_option("--rotate", HELP["rotate"], type=float)
+@_option("--flip", HELP["flip"], type=float)
+@_option("--jitter", HELP["jitter"], type=float)
+@_option("--hue", HELP["hue"], type=float)
+@_option("--blur", HELP["blur"], type=float)
+@_option("--noise", HELP["noise"], type=float)
+@_option("--rare-crops", HELP["rare_crops"], type=float)
+@_option("--class-mix", HELP["class_mix"], type=float)
 @_option("--optimizer", "What turns gradients into weights.", type=_choice(OptimizerName))
 @_option("--betas", "Decays of Adam's moments; the first is SGD's momentum.", type=float, nargs=2)
 @_option("--lr", "Peak learning rate.", type=float)

@@ -244,18 +244,6 @@ def _tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """``HxW`` as (height, width).
-
-    Raises:
-        OptionError: it is something else.
-    """
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise OptionError(f"size {text!r} is not understood; expected HxW, such as 360x640")
-    return int(height), int(width)
-
-
 def parse_class_weights(text: str) -> float | tuple[float, ...]:
     """A strength, a list such as ``1,2.5,0.3``, or a JSON file with such a list.
 

@@ -145,6 +145,17 @@ _ENCODERS = (
 )
 """As `training.model.encoders.ENCODER_NAMES`, which cannot be read without torch."""
 
+_NUMBERED = {"grid": "patch_grid", "fpn": "fpn_width"}
+"""Variations that are given a number, as arguments of `variant`."""
+_NAMED: dict[str, dict[str, Any]] = {
+    "static": {"static": True},
+    "no-coords": {"coords": False},
+    "wired": {"wiring": "sliced"},
+    "depthwise": {"depthwise": True},
+}
+VARIATIONS = (*_NAMED, *(f"{name}=" for name in _NUMBERED), *_ENCODERS, "timm:")
+"""What may stand behind a preset's ``+``, or how it begins."""
+
 PUBLISHED = ("cityscapes-m", "cityscapes-s", "camvid-s", "camvid-l", "voc-l")
 """Presets whose weights exist as the authors' checkpoints."""
 
@@ -170,23 +181,16 @@ def preset(name: str) -> HyperSegConfig:
 def _variation(text: str) -> dict[str, Any]:
     """One variation as an argument of `variant`."""
     key, _, value = text.partition("=")
-    if key == "grid" and value.isdecimal():
-        return {"patch_grid": int(value)}
-    if key == "fpn" and value.isdecimal():
-        return {"fpn_width": int(value)}
-    named: dict[str, dict[str, Any]] = {
-        "static": {"static": True},
-        "no-coords": {"coords": False},
-        "wired": {"wiring": "sliced"},
-        "depthwise": {"depthwise": True},
-    }
-    if text in named:
-        return named[text]
+    if key in _NUMBERED and value.isdecimal():
+        return {_NUMBERED[key]: int(value)}
+    if text in _NAMED:
+        return _NAMED[text]
     if text in _ENCODERS or text.startswith("timm:"):
         return {"encoder": text}
     raise OptionError(
-        f"no variation {text!r}; append +static, +fpn=WIDTH, +grid=N, +no-coords, +wired, "
-        f"+depthwise, or an encoder: {', '.join(_ENCODERS)}, timm:<name>"
+        f"no variation {text!r}; append {', '.join(f'+{name}' for name in _NAMED)}, "
+        f"{', '.join(f'+{name}=N' for name in _NUMBERED)}, or an encoder: "
+        f"{', '.join(_ENCODERS)}, timm:<name>"
     )
 
 

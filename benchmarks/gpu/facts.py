@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime import __version__
 from edge_runtime.device import describe_device
+from edge_runtime.redact import public_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,8 @@ def gpu_facts(dry: bool) -> dict[str, Any]:
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(
-            ["python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]]
+            public_command(word)
+            for word in ("python", "-m", module.name if module else sys.argv[0], *sys.argv[1:])
         ),
         "version": __version__,
         "host": asdict(describe_device()),

@@ -6,8 +6,11 @@ import fcntl
 import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
+from benchmarks.suite.figures import Figure
 from edge_runtime.errors import OptionError
 
 if TYPE_CHECKING:
@@ -16,11 +19,38 @@ if TYPE_CHECKING:
 SCHEMA = "hyperseg-edge.benchmarks/1"
 
 
+class KeptPart(msgspec.Struct, frozen=True):
+    """What came of one part."""
+
+    figures: dict[str, Figure] = {}
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where figures were taken."""
+
+    cpu: str = "unknown machine"
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What is read of a line; what else stands there, a newer version may have written."""
+
+    schema: Literal["hyperseg-edge.benchmarks/1"]
+    date: str
+    """As ISO 8601."""
+    parts: dict[str, KeptPart]
+    machine: Machine = Machine()
+    mode: str = ""
+    """``quick`` or ``full``."""
+    commit: str | None = None
+    changed: bool | None = None
+    """Whether the code differed from the commit."""
+
+
 @dataclass(frozen=True)
 class History:
     """What a file holds."""
 
-    runs: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
     """Oldest first."""
     damaged: list[str] = field(default_factory=list)
     """Lines that were left out: which, and why."""
@@ -83,19 +113,7 @@ def read(path: Path) -> History:
         if not line.strip():
             continue
         try:
-            history.runs.append(_checked(line))
-        except ValueError as error:
-            history.damaged.append(f"{path}, line {number}: {error}")
+            history.runs.append(msgspec.json.decode(line, type=Run))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            history.damaged.append(f"{path}, line {number}: no run of {SCHEMA}, left out: {error}")
     return history
-
-
-def _checked(line: bytes) -> dict[str, Any]:
-    try:
-        run = json.loads(line)
-    except ValueError:
-        raise ValueError("no whole JSON object; the line is left out") from None
-    if not isinstance(run, dict) or run.get("schema") != SCHEMA:
-        raise ValueError(f"not of the schema {SCHEMA}; the line is left out")
-    if not isinstance(run.get("parts"), dict) or not isinstance(run.get("date"), str):
-        raise ValueError("a run without a date or parts; the line is left out")
-    return run

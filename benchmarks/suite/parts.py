@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from benchmarks.suite.places import CLIP, GPU_ACCOUNTS, PICTURES
 from edge_runtime.engines.gpu import query_gpu
-from edge_runtime.zoo import MODELS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -92,8 +91,7 @@ def _pipeline(wish: Wish) -> list[str]:
 def _calibration(wish: Wish) -> list[str]:
     frames = ["--frames", str(wish.folder / PICTURES)]
     counts = ["--counts", *wish.pick(["8"], ["8", "64"])]
-    model = str(MODELS_FOLDER / f"{NETWORK}.onnx")
-    return [model, *frames, *counts, "--threads", str(wish.threads)]
+    return [NETWORK, *frames, *counts, "--threads", str(wish.threads)]
 
 
 def _training(wish: Wish) -> list[str]:

@@ -6,7 +6,7 @@ Drawn by matplotlib (the extra 'reports'), of which only figures are used, never
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_runtime.artifacts import atomic_file
 from edge_runtime.errors import DependencyError, OptionError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+
+    from benchmarks.suite.history import Run
 
 FORMATS = {".png": "png", ".svg": "svg"}
 COLUMNS = 4
@@ -53,7 +55,7 @@ Series = dict[str, dict[str, list[Point]]]
 """Points of each figure, by its name and the machine and length of the run."""
 
 
-def draw(runs: Sequence[dict[str, Any]], target: Path) -> None:
+def draw(runs: Sequence[Run], target: Path) -> None:
     """Draw a history, complete or not at all.
 
     Args:
@@ -91,42 +93,42 @@ def draw(runs: Sequence[dict[str, Any]], target: Path) -> None:
         figure.savefig(aside, format=kind, dpi=80)
 
 
-def series(runs: Sequence[dict[str, Any]]) -> Series:
+def series(runs: Sequence[Run]) -> Series:
     """All points of all figures that are times or memory or shares, part by part."""
     found: Series = {}
     for number, run in enumerate(runs):
-        where = f"{run.get('machine', {}).get('cpu', 'unknown machine')}, {run.get('mode', '')}"
-        for part, outcome in run["parts"].items():
-            for name, figure in outcome.get("figures", {}).items():
-                if figure["unit"] != ACCURACY:
+        where = f"{run.machine.cpu}, {run.mode}"
+        for part, outcome in run.parts.items():
+            for name, figure in outcome.figures.items():
+                if figure.unit != ACCURACY:
                     points = found.setdefault(f"{part}: {name}", {}).setdefault(where, [])
-                    points.append(Point(number, **figure))
+                    points.append(Point(number, figure.unit, figure.median, figure.min, figure.max))
     # Sorting is stable: figures of a part stay in the order in which they first appeared.
     parts = list(dict.fromkeys(name.partition(":")[0] for name in found))
     return dict(sorted(found.items(), key=lambda item: parts.index(item[0].partition(":")[0])))
 
 
-def latest_models(runs: Sequence[dict[str, Any]]) -> list[Model]:
+def latest_models(runs: Sequence[Run]) -> list[Model]:
     """Models with an mIoU, of the newest run that measured any."""
     for run in reversed(runs):
-        figures = run["parts"].get("models", {}).get("figures", {})
+        figures = run.parts["models"].figures if "models" in run.parts else {}
         found = []
         for key, figure in figures.items():
             name, part, data = (*key.split("/", 2), "", "")[:3]
             latency = figures.get(f"{name}/milliseconds")
             if part == "miou" and latency is not None:
-                found.append(Model(name, data, figure["median"], latency["median"]))
+                found.append(Model(name, data, figure.median, latency.median))
         if found:
             return found
     return []
 
 
-def _labels(runs: Sequence[dict[str, Any]]) -> list[str]:
+def _labels(runs: Sequence[Run]) -> list[str]:
     """Day and commit of each run; a star where the code had been changed."""
     labels = []
     for run in runs:
-        commit = (run.get("commit") or "")[:COMMIT_DIGITS]
-        labels.append(f"{run['date'][5:10]} {commit}{'*' if run.get('changed') else ''}")
+        commit = (run.commit or "")[:COMMIT_DIGITS]
+        labels.append(f"{run.date[5:10]} {commit}{'*' if run.changed else ''}")
     return labels
 
 
@@ -136,8 +138,8 @@ def _course(
     for where, points in by_machine.items():
         middles = [point.median for point in points]
         spread = [
-            [point.median - point.min for point in points],
-            [point.max - point.median for point in points],
+            [max(0.0, point.median - point.min) for point in points],
+            [max(0.0, point.max - point.median) for point in points],
         ]
         places = [point.run for point in points]
         axes.errorbar(places, middles, yerr=spread, marker="o", capsize=3, label=where)

@@ -12,6 +12,7 @@ from benchmarks.suite import child
 from benchmarks.suite.figures import Figure, collect
 from benchmarks.suite.machine import ROOT
 from benchmarks.suite.places import FIGURES, GPU_ACCOUNTS
+from edge_runtime.redact import public_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,13 +38,14 @@ class Outcome:
     peak_mb: float | None = None
     """As `child.Ended.peak_mb`."""
     command: str = ""
+    """With paths as their last part."""
     figures: dict[str, Figure] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values, to publish: of paths their last part, and no secrets."""
         return {
             "state": self.state,
-            "reason": self.reason,
+            "reason": public_command(self.reason),
             "seconds": round(self.seconds, 1),
             "peak_mb": None if self.peak_mb is None else round(self.peak_mb, 1),
             "command": self.command,
@@ -99,7 +101,7 @@ def run_part(part: Part, wish: Wish) -> Outcome:
     written = ["--json", str(target)] if part.writes_json else []
     command = ["-m", part.module, *arguments]
     ended = child.run([sys.executable, *command, *written], limit_s=part.limit_s, cwd=ROOT)
-    shown = shlex.join(["python", *command]).replace(str(wish.folder), "FOLDER")
+    shown = shlex.join(public_command(word) for word in ("python", *command))
 
     def outcome(state: State, reason: str, figures: dict[str, Figure] | None = None) -> Outcome:
         return Outcome(part.name, state, reason, ended.seconds, ended.peak_mb, shown, figures or {})

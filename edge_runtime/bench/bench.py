@@ -26,7 +26,7 @@ from edge_runtime.bench.tuned import open_tuned
 from edge_runtime.device import describe_device
 from edge_runtime.engines.identity import identity_of
 from edge_runtime.errors import BackendError
-from edge_runtime.redact import redact
+from edge_runtime.redact import public_command
 from edge_runtime.stop import Stop, signals
 from edge_runtime.telemetry.sampler import Sampler, find_sensors
 
@@ -110,14 +110,13 @@ def bench(options: BenchOptions, progress: Progress | None = None) -> BenchRepor
             progress.phase("measuring memory")
             paths = [one.path for one in opened]
             models = [_with_memory(one, path) for one, path in zip(models, paths, strict=True)]
-    created_by = created_by_this_command()
     return BenchReport(
-        created_by=replace(created_by, command=redact(created_by.command)),
+        created_by=created_by_this_command(),
         created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         ended="interrupted" if stop.requested() else "complete",
         device=device,
         conditions=conditions,
-        pictures="a drawn street" if options.source is None else redact(options.source),
+        pictures="a drawn street" if options.source is None else public_command(options.source),
         frames=len(opened[0].subject.frames),
         seed=options.seed,
         seconds=measurement.seconds,

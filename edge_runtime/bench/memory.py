@@ -12,12 +12,22 @@ import sys
 from pathlib import Path
 
 from edge_runtime.errors import BackendError
+from edge_runtime.redact import public_command
 
 INFERENCES = 3
 """Enough: an engine that reuses its memory has all of it after the first."""
 LIMIT_S = 300.0
 STATUS = Path("/proc/self/status")
-_CHILD = "import sys; from edge_runtime.bench.memory import tell; tell(*sys.argv[1:])"
+ROOT = Path(__file__).resolve().parents[2]
+"""Where this package lies."""
+_CHILD = """
+import sys
+sys.path[:] = [place for place in sys.path if place] + [sys.argv[1]]
+from edge_runtime.bench.memory import tell
+tell(*sys.argv[2:])
+"""
+"""The user's folder, the empty entry that ``-c`` puts first, may hold a ``json.py`` of theirs.
+Python 3.10 has no ``-P`` that would keep it out."""
 
 
 def model_peak_mb(path: Path, *, threads: int | None = None) -> float:
@@ -36,15 +46,21 @@ def model_peak_mb(path: Path, *, threads: int | None = None) -> float:
     given = [str(path.resolve()), *([] if threads is None else [str(threads)])]
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _CHILD, *given],
+            [sys.executable, "-c", _CHILD, str(ROOT), *given],
             capture_output=True, text=True, check=False, timeout=LIMIT_S,
         )  # fmt: skip
-    except (subprocess.TimeoutExpired, OSError) as error:
-        raise BackendError(f"cannot measure the memory of {path.name}: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise _unmeasured(path, f"not done after {LIMIT_S:g} s") from error
+    except OSError as error:
+        raise _unmeasured(path, error.strerror or "the process did not start") from error
     if done.returncode != 0:
         last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise BackendError(f"cannot measure the memory of {path.name}: {last[-1]}")
+        raise _unmeasured(path, public_command(last[-1]))
     return float(done.stdout.split()[-1])
+
+
+def _unmeasured(path: Path, reason: str) -> BackendError:
+    return BackendError(f"cannot measure the memory of {path.name}: {reason}")
 
 
 def tell(path: str, threads: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,7 @@ import msgspec
 from edge_runtime.compare.bootstrap import interval_percent
 from edge_runtime.compare.figures import Figure, bench_figures, eval_figures, latency_figures
 from edge_runtime.errors import OptionError
+from edge_runtime.page.files import complete
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,15 +98,19 @@ def compare(
         names: of the two.
 
     Raises:
-        OptionError: they are of different kinds, of an unknown one, or measure different things.
+        OptionError: they are of different kinds, of an unknown one, incomplete, or measure
+            different things.
     """
     kinds = kind_of(ours, names[0]), kind_of(theirs, names[1])
     if kinds[0] != kinds[1]:
         raise OptionError(f"{names[0]} is a report of kind {kinds[0]} and {names[1]} of {kinds[1]}")
     kind = kinds[0]
+    (first, before), (figures, after) = (
+        _read(kind, report, name) for report, name in zip((ours, theirs), names, strict=True)
+    )
     _require_comparable(kind, ours, theirs)
-    second = {figure.name: figure for figure in _figures(kind, theirs)}
-    pairs = [(f, second[f.name]) for f in _figures(kind, ours) if f.name in second]
+    second = {figure.name: figure for figure in figures}
+    pairs = [(f, second[f.name]) for f in first if f.name in second]
     if not any(figure.judged for figure, _ in pairs):
         raise OptionError(f"{names[0]} and {names[1]} have no camera or model of the same name")
     return Comparison(
@@ -112,7 +118,7 @@ def compare(
         ours=names[0],
         theirs=names[1],
         method=METHODS["latency" if kind in ("cameras", "soak") else kind],
-        remarks=_remarks(_conditions(kind, ours), _conditions(kind, theirs)),
+        remarks=_remarks(before, after),
         figures=tuple(_difference(*pair) for pair in pairs if _is_known(*pair)),
     )
 
@@ -132,6 +138,18 @@ def kind_of(report: Mapping[str, Any], name: str) -> str:
     raise OptionError(
         f"{name} is no report of `hyperseg run`, `soak`, `bench` or `eval` (schema {schema!r})"
     )
+
+
+def _read(
+    kind: str, report: Mapping[str, Any], name: str
+) -> tuple[list[Figure], dict[str, object]]:
+    """All that is compared of a report: its figures, and what may explain them."""
+    with complete(name):
+        figures, conditions = _figures(kind, report), _conditions(kind, report)
+        for figure in figures:
+            if figure.value is not None and not math.isfinite(figure.value):
+                raise ValueError(f"{figure.name} is {figure.value}")
+    return figures, conditions
 
 
 def _runs(kind: str, report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -227,7 +245,7 @@ def _conditions(kind: str, report: Mapping[str, Any]) -> dict[str, object]:
         found |= {f"device {key}": value for key, value in run["device"].items()}
         for block, keys in (
             ("model", ("name", "backend", "precision", "input", "onnx_sha256", "engine_sha256")),
-            ("source", ("uri", "fps_nominal", "policy")),
+            ("source", ("uri", "fps_nominal", "policy", "timestamp_source")),
         ):
             found |= {f"{prefix}{block} {key}": run[block][key] for key in keys}
         found[f"{prefix}throttled"] = run["throttled"]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from click.shell_completion import CompletionItem
 
+from edge_runtime.suggest import MAX_FILES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,7 +24,6 @@ SOURCES = ("test:", "test:bars", "test:smpte", "v4l2:///dev/", "csi://0", "rtsp:
 DATA = ("camvid:", "camvid12:", "cityscapes:", "voc:", "vocaug:", "folder:", "street:")
 """Kinds of labelled images."""
 POLICIES = ("every", "latest", "deadline=")
-MAX_FILES = 500
 _CAMERA = re.compile(r"(?P<name>[A-Za-z0-9_-]+=)(?P<rest>.*)", re.DOTALL)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from edge_runtime.errors import OptionError
 from edge_runtime.page.page import render
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _EMBEDDED = re.compile(r'<script type="application/json" id="report">(.*?)</script>', re.DOTALL)
@@ -33,6 +35,28 @@ def write_page(path: Path, report: object) -> None:
 def is_page(path: Path) -> bool:
     """Whether the name of a file asks for a page."""
     return path.suffix.lower() in (".html", ".htm")
+
+
+@contextmanager
+def complete(name: object) -> Iterator[None]:
+    """What is done within with a report ends in one line where the report lacks something.
+
+    Args:
+        name: of the report's file.
+
+    Raises:
+        OptionError: it lacks a part, or has another thing in its place.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise OptionError(
+            f"{name} is no complete report of ours: it lacks {error.args[0]!r}; write it anew"
+        ) from error
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        raise OptionError(
+            f"{name} is no complete report of ours: {error}; write it anew"
+        ) from error
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import SourceError
 from edge_runtime.sources.images import ImageFiles, images_in, is_image, names_of
 from edge_runtime.sources.plan import SOURCE_NAME, SourcePlan
-from edge_runtime.suggest import hint
+from edge_runtime.suggest import MAX_FILES, hint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,9 +47,10 @@ def plan_path(path: Path) -> SourcePlan:
 def _meant(path: Path) -> str:
     """What of that folder comes near to the name."""
     try:
-        return hint(path.name, os.listdir(path.parent))  # noqa: PTH208 (names are all it takes)
+        names = sorted(os.listdir(path.parent))  # noqa: PTH208 (names are all it takes)
     except OSError:
         return ""
+    return hint(path.name, names[:MAX_FILES])
 
 
 def _check_readable(path: Path) -> None:

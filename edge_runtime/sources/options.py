@@ -7,7 +7,8 @@ from math import isfinite
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from edge_runtime.errors import SourceError
+from edge_runtime.errors import OptionError, SourceError
+from edge_runtime.sizes import parse_size
 from edge_runtime.suggest import suggestion
 
 if TYPE_CHECKING:
@@ -24,11 +25,6 @@ class UriOptions:
     seed: int | None = None
     frames: int | None = None
     """After how many frames the stream ends."""
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    return _count(height), _count(width)
 
 
 def _count(text: str) -> int:
@@ -53,7 +49,7 @@ def _rate(text: str) -> float:
 
 
 _READERS: dict[str, tuple[Callable[[str], object], str]] = {
-    "size": (_size, "HEIGHTxWIDTH such as 540x960"),
+    "size": (parse_size, "HEIGHTxWIDTH such as 540x960"),
     "fps": (_rate, "frames a second such as 30"),
     "seed": (_seed, "a whole number, 0 or more"),
     "frames": (_count, "a whole number, 1 or more"),
@@ -78,6 +74,6 @@ def parse_options(uri: str, query: str, allowed: tuple[str, ...]) -> UriOptions:
         read, expected = _READERS[name]
         try:
             values[name] = read(text)
-        except ValueError:
+        except (ValueError, OptionError):
             raise SourceError(f"{uri}: {name}={text!r} cannot be read; give {expected}") from None
     return UriOptions(**values)  # type: ignore[arg-type]

@@ -34,7 +34,8 @@ class NetworkPlacement:
         self._request = request
         self._fit = fit_caps(request, surfaces=surfaces)
         self._rows = None if request.yuv is None else RowsCanvas(request.yuv, request.network)
-        self._canvas = np.zeros((*request.network, 3), np.uint8)
+        self._canvas: NDArray[np.uint8] | None = None
+        """Made for the first picture that does not fill the input; a YUV model's has its own."""
         self._laid: tuple[int, int, int, int] | None = None
         self.content = lru_cache(maxsize=64)(self._content)
         """(top, left, height, width) by frame size."""
@@ -85,8 +86,8 @@ class NetworkPlacement:
         copies.host_pixel_maps += 1
         if (height, width) == self._request.network:
             return pixels
-        if place != self._laid:
-            self._canvas.fill(0)
+        if self._canvas is None or place != self._laid:
+            self._canvas = np.zeros((*self.network, 3), np.uint8)
             self._laid = place
         self._canvas[top : top + height, left : left + width] = pixels
         copies.copied(pixels.nbytes)

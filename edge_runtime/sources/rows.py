@@ -23,14 +23,14 @@ MATRICES: dict[Matrix, int] = {"bt709": 3, "bt601": 4}
 def needs_rgb(yuv: YuvFormat, caps: Any) -> bool:
     """Whether frames must become RGB on their way to be right.
 
-    GStreamer (1.22 at least) leaves YUV as it is if nothing but its range is to change.
+    GStreamer (1.22 at least) leaves YUV and grey as they are if nothing but the range is to change.
 
     Args:
         yuv: what the model takes.
         caps: of the source's frames.
     """
     found = GstVideo.VideoInfo.new_from_caps(caps)
-    return bool(found.finfo.flags & GstVideo.VideoFormatFlags.YUV) and (
+    return not found.finfo.flags & GstVideo.VideoFormatFlags.RGB and (
         int(found.colorimetry.range) != RANGES[yuv.range]
     )
 

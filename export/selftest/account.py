@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_runtime.errors import OptionError
+from edge_runtime.redact import public_command
 from export.selftest.latency import DURATION_S
 
 if TYPE_CHECKING:
@@ -76,13 +77,12 @@ class Selftest:
         return all(entry.status != "failed" for entry in self.entries)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, to publish."""
+        """Plain values, to publish: reasons without the folders and secrets of this machine."""
+        entries = [replace(one, reason=public_command(one.reason)) for one in self.entries]
         return {
             "schema": SCHEMA,
             **self.facts,
             "passed": self.passed,
-            "not_run": [
-                f"{e.step} {e.what}: {e.reason}" for e in self.entries if e.status == "not run"
-            ],
-            "entries": [asdict(entry) for entry in self.entries],
+            "not_run": [f"{e.step} {e.what}: {e.reason}" for e in entries if e.status == "not run"],
+            "entries": [asdict(entry) for entry in entries],
         }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.backends.base import open_backend
 from edge_runtime.engines.identity import identity_of
 from edge_runtime.errors import HypersegError, OptionError
+from edge_runtime.redact import public_command
 from export.fp16_measure import rounded
 from export.verify.forms import EngineForm, GraphForm, Missing
 
@@ -173,7 +174,7 @@ def _half(
             manifest, optimise=True, threads=threads,
         )  # fmt: skip
     except HypersegError as error:
-        return Missing(name, str(error))
+        return Missing(name, public_command(str(error)))
 
 
 def _quantised(subjects: Subjects, chain: Chain, threads: int | None) -> Form | Missing:
@@ -187,7 +188,7 @@ def _quantised(subjects: Subjects, chain: Chain, threads: int | None) -> Form | 
             threads=threads,
         )  # fmt: skip
     except HypersegError as error:
-        return Missing(name, str(error))
+        return Missing(name, public_command(str(error)))
 
 
 def _engines(subjects: Subjects, chain: Chain) -> list[Form | Missing]:
@@ -203,5 +204,5 @@ def _engines(subjects: Subjects, chain: Chain) -> list[Form | Missing]:
             backend = chain.stack.enter_context(open_backend(engine.path, engine.manifest))
             forms.append(EngineForm(name, backend, engine.manifest, identity.precision))
         except HypersegError as error:
-            forms.append(Missing(name, str(error)))
+            forms.append(Missing(name, public_command(str(error))))
     return forms

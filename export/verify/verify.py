@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.artifacts import sha256_of
-from edge_runtime.redact import redact
+from edge_runtime.redact import public_command
 from export.noise import jittered
 from export.parity import EPS_RATIO
 from export.probe_frames import frames_for
@@ -136,7 +136,7 @@ def verify(
 
 
 def _source(options: VerifyOptions) -> str:
-    return redact(options.source or "") or f"drawn from seed {options.seed}"
+    return public_command(options.source or "") or f"drawn from seed {options.seed}"
 
 
 class _Run:

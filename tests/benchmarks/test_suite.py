@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as suite
-from benchmarks.suite import child, history, runner
+from benchmarks.suite import child, runner
 from benchmarks.suite.figures import Figure, collect
 from benchmarks.suite.parts import PARTS, Part, Wish
+from edge_runtime.zoo import MODELS_FOLDER
 
 WRITES = """
 import json, pathlib, sys
@@ -150,7 +154,7 @@ def test_a_run_is_one_line_with_the_machine_and_the_code(make_part, tmp_path, mo
 
     # then
     assert code == 1
-    (run,) = history.read(path).runs
+    run = json.loads(path.read_text())
     assert run["mode"] == "quick"
     assert {"date", "machine", "versions", "commit", "changed"} <= run.keys()
     assert {"cpu", "cores", "governors", "load", "busy", "gpu"} <= run["machine"].keys()
@@ -161,6 +165,30 @@ def test_a_run_is_one_line_with_the_machine_and_the_code(make_part, tmp_path, mo
     told = capsys.readouterr()
     assert "breaks: failed: exit code 1: no" in told.err
     assert "one/ms" in told.out
+
+
+def test_a_line_tells_no_folder_of_the_machine_and_no_secret(make_part, wish):
+    # given
+    def arguments(_):
+        return ["/home/me/my nets/x.onnx", "--data", "camvid:/home/me/camvid/", "--token=hush"]
+
+    code = "raise SystemExit('error: no folder /home/me/camvid; rtsp://me:hush@cam/a')"
+    part = replace(make_part("breaks", code), arguments=arguments)
+
+    # when
+    outcome = runner.run_part(part, wish)
+
+    # then
+    line = outcome.as_json()
+    assert line["command"].startswith("python -m breaks_module 'my x.onnx' --data camvid:camvid ")
+    assert line["reason"].startswith("exit code 1: error: no folder camvid; ")
+    assert not {"home", "hush"} & set(re.findall(r"\w+", json.dumps(line)))
+    assert "/home/me/camvid" in outcome.reason  # as who runs it sees it
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_shipped_models_are_given_by_name(part, wish):
+    assert str(MODELS_FOLDER) not in " ".join(part.arguments(wish))
 
 
 def test_ctrl_c_keeps_what_was_measured(make_part, tmp_path, monkeypatch):
@@ -182,7 +210,7 @@ def test_ctrl_c_keeps_what_was_measured(make_part, tmp_path, monkeypatch):
 
     # then
     assert code == 130
-    (run,) = history.read(path).runs
+    run = json.loads(path.read_text())
     assert run["interrupted"]
     assert list(run["parts"]) == ["works"]
 
@@ -242,7 +270,7 @@ def test_a_shipped_model_is_measured_kept_and_drawn(tmp_path):
     second = suite.main(["--history", str(path), "--plot", str(plot)])
 
     assert (first, second) == (0, 0)
-    (run,) = history.read(path).runs
+    run = json.loads(path.read_text())
     part = run["parts"]["models"]
     assert part["state"] == "measured"
     assert part["figures"]["street-edge-n/milliseconds"]["median"] > 0

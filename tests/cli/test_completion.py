@@ -78,6 +78,11 @@ def test_bash_is_told_what_may_stand_there(environment: dict[str, str], tmp_path
         "hyperseg run m test: --policy l": ["latest"],
         "hyperseg run m test: --rebuild=n": ["never"],
         "hyperseg train --preset edge-n+s": ["edge-n+static"],
+        "hyperseg train --preset edge-n+d": ["edge-n+depthwise"],
+        "hyperseg train --preset edge-n+static+psp": [
+            "edge-n+static+pspnet18",
+            "edge-n+static+pspnet50",
+        ],
         "hyperseg inspect edge-": ["edge-n", "edge-s"],
         "hyperseg import x.onnx --classes city": ["cityscapes-19"],
         "hyperseg eval m --data camvid:p": ["pictures/"],

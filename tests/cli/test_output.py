@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
+from edge_runtime.artifacts import manifest_path
 from edge_runtime.cli import main
 from edge_runtime.cli_options import Output, document, reporting
 from edge_runtime.errors import OptionError
+from edge_runtime.zoo import resolve_model
 from tests.cli.tree import commands, option
 from tests.training.labelled import write_folder
 
@@ -48,16 +50,30 @@ def test_exceptions_are_commands() -> None:
     assert set(COMMANDS) >= set(WITHOUT)
 
 
+MEANINGS = {
+    "--as": 2, "--classes": 2, "--data": 4, "--device": 2, "--duration": 4, "--flip": 2,
+    "--folder": 2, "--frames": 7, "--gate": 2, "--into": 2, "--key": 2, "--license": 3,
+    "--limit": 2, "--model": 2, "--name": 3, "--no-engine": 2, "--output": 12, "--policy": 4,
+    "--precision": 3, "--preset": 2, "--range": 2, "--report": 3, "--resize": 2, "--run": 2,
+    "--runtime": 2, "--secret": 2, "--seed": 5, "--selftest": 2, "--sink": 2, "--size": 7,
+    "--source": 2, "--split": 4, "--status": 2, "--store": 4, "--target": 4, "--threads": 2,
+    "--warmup": 2, "--window": 2,
+}  # fmt: skip
+"""Flags that mean another thing in other commands, and how many wordings they have."""
+
+
 def test_a_flag_means_one_thing_everywhere() -> None:
-    # an option that is shared has one wording; a difference is meant and listed here
-    said: dict[str, set[str]] = {}
-    for name in ("run", "soak", "bench"):
-        for flag in ("--threads", "--report", "--rules"):
-            if (found := option(COMMANDS[name], flag)) is not None:
-                said.setdefault(flag, set()).add(str(found.help))
-    assert {flag: len(helps) for flag, helps in said.items()} == {
-        "--threads": 1, "--report": 1, "--rules": 1,
-    }  # fmt: skip
+    said: dict[str, dict[tuple[object, ...], list[str]]] = {}
+    for name, command in COMMANDS.items():
+        for parameter in command.params:
+            if not isinstance(parameter, click.Option):
+                continue
+            for flag in parameter.opts:
+                if flag.startswith("--"):
+                    wording = (parameter.help, parameter.metavar)
+                    said.setdefault(flag, {}).setdefault(wording, []).append(name)
+    several = {flag: words for flag, words in said.items() if len(words) > 1}
+    assert {flag: len(words) for flag, words in several.items()} == MEANINGS, several
 
 
 # --- what is printed
@@ -186,13 +202,90 @@ def test_an_impossible_file_is_refused_before_the_work(
     assert capsys.readouterr().err.startswith(f"hyperseg: error: cannot write {target}: ")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "street-edge-n", "test:", "--report", "r.json"],
+        ["run", "street-edge-n", "test:", "--sink", "jsonl:r.json"],
+        ["bench", "street-edge-n", "--report", "r.json"],
+        ["soak", "street-edge-n", "test:", "--report", "./r.json"],
+        ["soak", "street-edge-n", "test:", "--sink", "jsonl:r.json"],
+        ["eval", "street-edge-n", "--data", "street:", "--report", "r.json"],
+        ["verify", "street-edge-n", "--report", "r.json"],
+        ["selftest", "-o", "r.json"],
+    ],
+    ids=" ".join,
+)
 def test_one_file_is_not_written_twice(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["run", "street-edge-n", "test:", "--report", "r.json", "--json", "r.json"]
+    assert main([*words, "--json", "r.json"]) == 2
+    said = capsys.readouterr().err
+    assert "r.json is written to twice" in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "m.onnx", "--target", "jp6.2", "--json", "m.onnx.json"],
+        ["estimate", "m.onnx", "--json", "m.onnx.json"],
+        ["bench", "m.onnx", "--report", "m.onnx.json"],
+        ["run", "m.onnx", "test:", "--report", "m.onnx.json"],
+        ["run", "m.onnx", "test:", "--json", "./m.onnx.json"],
+        ["soak", "m.onnx", "test:", "--report", "link.json"],
+        ["verify", "m.onnx", "--html", "m.onnx.json"],
+        ["eval", "m.onnx", "--data", "street:", "--report", "m.onnx.json"],
+        ["build", "m.onnx", "-o", "m.engine", "--json", "m.onnx.json"],
+        ["selftest", "m.onnx", "-o", "m.onnx.json"],
+    ],
+    ids=" ".join,
+)
+def test_a_manifest_is_never_replaced(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = resolve_model("street-edge-n")
+    shutil.copy(model, "m.onnx")
+    shutil.copy(manifest_path(model), "m.onnx.json")
+    Path("link.json").symlink_to("m.onnx.json")
+    before = Path("m.onnx.json").read_bytes()
+
     assert main(words) == 2
-    assert "r.json is written to twice" in capsys.readouterr().err
+
+    said = capsys.readouterr().err
+    assert "it is the place of the manifest of m.onnx; choose another name" in said
+    assert said.count("\n") == 1
+    assert Path("m.onnx.json").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["calibrate", "street-edge-n", "--frames", "test:", "-o", "q.onnx"],
+        ["build", "street-edge-n", "-o", "./q.onnx"],
+    ],
+    ids=" ".join,
+)
+def test_the_manifest_to_come_has_its_place(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, "--json", "q.onnx.json"]) == 2
+    assert "it is the place of the manifest of q.onnx" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_document_is_sorted_and_takes_paths_and_names() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edge_runtime.cli import main
-from edge_runtime.suggest import hint, nearest, suggestion
+from edge_runtime.errors import SourceError
+from edge_runtime.sources.files import plan_path
+from edge_runtime.suggest import MAX_FILES, hint, nearest, suggestion
 
 RUN = ["run", "street-edge-n"]
 
@@ -16,7 +18,12 @@ RUN = ["run", "street-edge-n"]
         (["modls"], "did you mean 'models'?"),
         (["models", "--quite"], "Did you mean '--quiet'?"),
         (["bundle", "instal", "x"], "install"),
-        (["data", "chek", "x"], "check"),
+        (["bundle", "qqq"], "expected one of create, verify, show, install, rollback"),
+        (["data", "chek", "x"], "did you mean 'check'?"),
+        (["service", "list"], "no command 'list'; "),
+        (["service", "instal"], "did you mean 'install'?"),
+        (["element", "qqq"], "expected one of install, check"),
+        (["calibration-cache", "explian"], "did you mean 'explain'?"),
         (["check", "street-edge-n", "--target", "jp62"], "did you mean 'jp6.2'?"),
         (["calibrate", "m", "--method", "entrpy"], "did you mean 'entropy'?"),
         (["inspect", "street-edg-n"], "did you mean street-edge-n"),
@@ -39,6 +46,16 @@ def test_the_nearest_is_named_in_one_line(
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
     assert meant in said.err
+
+
+def test_only_the_first_names_of_a_large_folder_are_compared(tmp_path) -> None:
+    # given more files than somebody waits for, and one near name before and one behind the limit
+    for name in ("alley.mp4", *(f"frame{number:04}" for number in range(MAX_FILES)), "street.mp4"):
+        (tmp_path / name).touch()
+    with pytest.raises(SourceError, match=r"did you mean 'alley\.mp4'"):
+        plan_path(tmp_path / "aley.mp4")
+    with pytest.raises(SourceError, match="neither a file nor a folder; expected"):
+        plan_path(tmp_path / "stret.mp4")
 
 
 @pytest.mark.gst

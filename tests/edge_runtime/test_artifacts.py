@@ -24,6 +24,7 @@ from edge_runtime.artifacts import (
     Parent,
     Parity,
     atomic_file,
+    created_by_this_command,
     encode_manifest,
     manifest_path,
     read_manifest,
@@ -301,6 +302,17 @@ def test_manifest_of_another_model_is_refused_between_the_two_renames(
     assert path.read_bytes() == b"new"
     with pytest.raises(ManifestError, match="does not belong to"):
         read_manifest(path)
+
+
+def test_a_manifest_tells_neither_secrets_nor_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sys.argv",
+        ["/usr/bin/hyperseg", "calibrate", "/home/me/x.onnx", "--frames", "rtsp://me:hush@cam/a"],
+    )
+
+    command = created_by_this_command().command
+
+    assert command == "hyperseg calibrate x.onnx --frames rtsp:a"
 
 
 def test_encoding_is_readable_text(manifest: Manifest) -> None:

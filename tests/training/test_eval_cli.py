@@ -254,13 +254,24 @@ def test_the_models_manifest_is_not_overwritten(data, checkpoint, capsys):
     before = manifest.read_bytes()
 
     assert evaluate(checkpoint, "--data", data, "--json", manifest) == 2
-    assert "is the manifest of" in capsys.readouterr().err
+    assert "is the place of the manifest of" in capsys.readouterr().err
     assert manifest.read_bytes() == before
 
 
 def test_groups_need_names(checkpoint, capsys):
     assert evaluate(checkpoint, "--data", "street:64x64", "--group-by", "prefix") == 2
     assert "has no image names to group by" in capsys.readouterr().err
+
+
+def test_against_must_be_complete(data, checkpoint, tmp_path, capsys):
+    other = tmp_path / "other.json"
+    assert evaluate(checkpoint, "--data", data, "--json", other, "--quiet") == 0
+    report = json.loads(other.read_text())
+    del report["model"]
+    other.write_text(json.dumps(report))
+
+    assert evaluate(checkpoint, "--data", data, "--against", other) == 2
+    assert "is not a report of `hyperseg eval --json`: it lacks model" in capsys.readouterr().err
 
 
 def test_against_must_be_a_report(data, checkpoint, tmp_path, capsys):

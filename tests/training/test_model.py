@@ -16,7 +16,7 @@ from training.model.encoders.base import parameter_count
 from training.model.encoders.efficientnet import static_padding
 from training.model.hyperseg import HyperSeg
 from training.model.patchwise import merge_tiles, patchwise_conv, split_into_tiles
-from training.presets import _ENCODERS, PRESETS, PUBLISHED, preset, variant
+from training.presets import _ENCODERS, PRESETS, PUBLISHED, VARIATIONS, preset, variant
 
 MEASURED = {  # millions of parameters, giga multiply-accumulates at the preset's size
     "cityscapes-m": (10.311, 7.685),
@@ -206,6 +206,8 @@ def test_variants_by_name():
     assert [level.kernel for level in finest.levels] == [1, 1, 1, 3]
     assert finest.expansion == 1
     assert _ENCODERS == ENCODER_NAMES
+    for name in VARIATIONS:  # none is refused
+        preset(f"edge-n+{name}{'4' if name.endswith('=') else ''}")
     for wrong in ("camvid-s+grid=x", "camvid-s+resnet19", "camvid-s+"):
         with pytest.raises(OptionError, match="no variation"):
             preset(wrong)

@@ -98,6 +98,8 @@ def test_a_channel_that_is_always_on_or_always_off_counts_as_nothing():
 def test_expansions_are_of_the_efficientnet_family_and_one_for_each_stage():
     with pytest.raises(OptionError, match="for each of 7 stages, got \\(1, 6\\)"):
         build_encoder("efficientnet-lite0", expansions=(1, 6))
+    with pytest.raises(OptionError, match="only the first stage may have 1"):
+        build_encoder("efficientnet-lite0", expansions=(1, 2, 3, 1, 3, 3, 3))
     with pytest.raises(OptionError, match="'resnet18' has no expansions"):
         build_encoder("resnet18", expansions=NARROW)
 

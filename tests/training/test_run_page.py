@@ -223,3 +223,29 @@ def test_a_real_run_and_its_evaluation_leave_pages(tmp_path, capsys):
     assert main(["report", str(plain)]) == 0
     assert Page((tmp_path / "eval.html").read_text(encoding="utf-8")).report == scores
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("report", "lacks"),
+    [
+        ({"schema": "hyperseg-edge.bench/1"}, "it lacks 'models'"),
+        ({"schema": "hyperseg-edge.latency/1"}, "it lacks 'model'"),
+        ({"schema": "hyperseg-edge.cameras/1"}, "it lacks '"),
+        ({"schema": "hyperseg-edge.soak/1"}, "it lacks '"),
+        ({"schema": "hyperseg-edge.evaluation/1"}, "it lacks 'miou'"),
+        ({"confusion": [[1]]}, "it lacks 'miou'"),
+        ({"schema": "hyperseg-edge.train/1"}, "it lacks 'kept'"),
+        ({"schema": "hyperseg-edge.bench/1", "models": 3}, "is no complete report of ours"),
+        ({"schema": ["x"]}, "has no page"),
+    ],
+)
+def test_no_page_is_made_of_an_incomplete_report(report, lacks, tmp_path, capsys):
+    place = tmp_path / "f.json"
+    place.write_text(json.dumps(report))
+
+    assert main(["report", str(place)]) == 2
+
+    said = capsys.readouterr().err
+    assert lacks in said
+    assert said.count("\n") == 1
+    assert not place.with_suffix(".html").exists()

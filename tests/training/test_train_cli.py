@@ -169,6 +169,7 @@ def test_torchrun_starts_the_verb_itself(data, tmp_path):
     [
         (["--crop", "60x64"], "size 60x64 (HxW) does not fit: both must be multiples of 64"),
         (["--crop", "big"], "size 'big' is not understood; expected HxW"),
+        (["--crop", "0x64"], "size '0x64' is not understood; expected HxW"),
         (["--epochs", "1"], "give either --epochs or --steps"),
         (["--preset", "hugeseg"], "no preset 'hugeseg'"),
         (["--resume"], "has no state.pt to resume"),

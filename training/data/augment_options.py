@@ -8,6 +8,21 @@ from typing import Literal
 from edge_runtime.errors import OptionError
 
 ScaleLaw = Literal["log", "uniform"]
+HELP = {
+    "crop": "What the network sees in training.",
+    "scale": "Range of the random zoom.",
+    "scale_law": "How the zoom is drawn.",
+    "scale_probability": "Probability of a zoom.",
+    "rotate": "Largest rotation, degrees.",
+    "flip": "Probability of mirroring.",
+    "jitter": "Strength of random colours.",
+    "hue": "Largest turn of the hue, 0..0.5.",
+    "blur": "Probability of blur.",
+    "noise": "Probability of noise.",
+    "rare_crops": "Probability of a crop around a rare class.",
+    "class_mix": "Probability of another picture's classes pasted over.",
+}
+"""What each option is, in a command's help."""
 
 
 @dataclass(frozen=True)

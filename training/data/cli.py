@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime.cli_options import STDOUT, reporting
+from edge_runtime.command_group import SuggestingGroup
 from edge_runtime.completion import candidates
 from edge_runtime.errors import EXIT_FOUND, OptionError
 from edge_runtime.places import why_unwritable
 from edge_runtime.progress import bar
-from training.data.augment_options import AugmentOptions
+from edge_runtime.sizes import parse_size
+from training.data.augment_options import HELP, AugmentOptions
 from training.data.import_cli import import_command
-from training.options import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ _split = click.option(
 )
 
 
-@click.group("data")
+@click.group("data", cls=SuggestingGroup)
 def data() -> None:
     """Check, describe, look at and import labelled images.
 
@@ -104,16 +105,18 @@ def stats_command(source: str, splits: tuple[Split, ...], output: Output) -> Non
 def _augment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """An option for every number of `AugmentOptions`, as `train` has them."""
     for field in reversed(fields(AugmentOptions)):
-        flag = f"--{field.name.replace('_', '-')}"
+        flag, says = f"--{field.name.replace('_', '-')}", HELP[field.name]
         default: Any = field.default
         if field.name == "crop":
             size = "x".join(map(str, default))
             option = click.option(
-                flag, type=parse_size, metavar="HxW", default=size, show_default=True
+                flag, type=parse_size, metavar="HxW", default=size, show_default=True, help=says
             )
         elif isinstance(default, float | tuple):
             count = len(default) if isinstance(default, tuple) else 1
-            option = click.option(flag, type=float, nargs=count, default=default, show_default=True)
+            option = click.option(
+                flag, type=float, nargs=count, default=default, show_default=True, help=says
+            )
         else:
             continue
         command = option(command)
@@ -130,7 +133,7 @@ def _augment_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--count", type=click.IntRange(1, 100), default=8, show_default=True, help="Images.")
 @click.option("--views", type=click.IntRange(0, 8), default=3, show_default=True,
               help="Random views of each.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the views.")
 @_augment_options
 @reporting
 def preview_command(

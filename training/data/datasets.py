@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 
 from edge_runtime.labels import STREET_8, LabelSet
+from edge_runtime.sizes import parse_size
 from training.data.pairs import PairFolder, Sample, Split, parts_of
 from training.data.stored import open_stored
-from training.options import parse_size
 
 if TYPE_CHECKING:
     from edge_runtime.street import StreetCamera

@@ -11,9 +11,9 @@ from edge_runtime.artifacts import ResizeMode
 from edge_runtime.cli_options import reporting
 from edge_runtime.completion import candidates
 from edge_runtime.errors import OptionError
-from edge_runtime.shared_options import model_argument, report_option
+from edge_runtime.shared_options import model_argument, report_option, threads_option
+from edge_runtime.sizes import parse_size
 from training.evaluation.options import EvalOptions, parse_scales
-from training.options import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ SHOWN = 8
     type=click.Choice(("prefix", "folder")),
     help="Also score groups: file names up to the first '_' (sequence, city), or folders.",
 )
-@click.option("--threads", type=int, help="CPU threads.")
+@threads_option
 @click.option("--device", default=EvalOptions.device, show_default=True, help="Of a checkpoint.")
 @report_option
 @click.option(
@@ -100,9 +100,6 @@ def evaluate(model: str, output: Output, **values: Any) -> None:
     other = None if against is None else read_report(against)
     if other is not None:
         require_comparable({"protocol": protocol, "split": request["split"]}, other)
-    for place in (output.file, report_to):
-        if place is not None:
-            _check_place(place, model)
     draw = None if pictures is None else _painter(pictures, worst)
 
     with bar("images", quiet=output.quiet) as progress:
@@ -123,20 +120,6 @@ def evaluate(model: str, output: Output, **values: Any) -> None:
     if draw is not None:
         draw(evaluation)
     _print(report, other, output)
-
-
-def _check_place(json_file: Path, model: str) -> None:
-    """Refuse, before the work, a report that could not be written or would destroy the manifest."""
-    from edge_runtime.artifacts import manifest_path
-    from edge_runtime.zoo import resolve_model
-
-    if not json_file.parent.is_dir():
-        raise OptionError(f"cannot write {json_file}: its folder does not exist")
-    if json_file.resolve() == manifest_path(resolve_model(model)).resolve():
-        raise OptionError(
-            f"{json_file} is the manifest of {model}, without which nothing can use it; choose "
-            "another name for the scores"
-        )
 
 
 def _painter(folder: Path, worst: int) -> Callable[[Evaluation], None]:

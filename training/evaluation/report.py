@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.artifacts import created_by_this_command, write_text_atomic
 from edge_runtime.errors import ArtifactError, OptionError
-from training.commands import public_command
+from edge_runtime.redact import public_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "size": list(subject.input_size),
         "resize": subject.resize,
         **request.options.as_json(),
-        "command": public_command(created.command),
+        "command": created.command,
         "versions": {"hyperseg-edge": created.version, **_versions()},
     }
     if request.group_by is not None:
@@ -90,9 +90,13 @@ def read_report(path: Path) -> dict[str, Any]:
         raise ArtifactError(
             f"cannot read {path}: {error}; write a report with `hyperseg eval --json`"
         ) from error
-    wanted = {"miou", "iou", *_SAME}
-    if not isinstance(report, dict) or not wanted <= report.keys():
+    if not isinstance(report, dict) or not isinstance(report.get("iou", {}), dict):
         raise ArtifactError(f"{path} is not a report of `hyperseg eval --json`")
+    lacking = [key for key in ("model", "miou", "iou", *_SAME) if key not in report]
+    if lacking:
+        raise ArtifactError(
+            f"{path} is not a report of `hyperseg eval --json`: it lacks {', '.join(lacking)}"
+        )
     return report
 
 

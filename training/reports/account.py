@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.artifacts import created_by_this_command, read_manifest
 from edge_runtime.errors import ArtifactError
-from training.commands import public_command
+from edge_runtime.redact import public_command
 from training.reports.card import CHECKPOINT
 from training.reports.curve import read_log
 from training.reports.kept import read_kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.commands import public_command
+from edge_runtime.redact import public_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -55,7 +55,8 @@ def _write(subject: Path, run: Path | None, reports: tuple[Path, ...]) -> list[P
 def _page(report: Path) -> Path:
     """Write the page of a report beside it; where that is."""
     from edge_runtime.artifacts import write_text_atomic
-    from edge_runtime.page.files import read_report, write_page
+    from edge_runtime.page.files import complete, read_report
+    from edge_runtime.page.page import render as render_run
     from training.evaluation.page import render as evaluation
     from training.evaluation.report import SCHEMA as EVALUATION
     from training.reports.account import SCHEMA as TRAINING
@@ -66,9 +67,8 @@ def _page(report: Path) -> Path:
     schema = found.get("schema", EVALUATION if "confusion" in found else None)
     renders: dict[Any, Callable[[Mapping[str, Any]], str]]
     renders = {EVALUATION: evaluation, TRAINING: training}
-    render = renders.get(schema)
-    if render is None:
-        write_page(page, found)
-    else:
-        write_text_atomic(page, render(found))
+    render = renders.get(schema, render_run) if isinstance(schema, str) else render_run
+    with complete(report):
+        text = render(found)
+    write_text_atomic(page, text)
     return page

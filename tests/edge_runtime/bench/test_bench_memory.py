@@ -1,6 +1,7 @@
 """Peak memory of a model, told by a process of its own."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,32 @@ def test_a_larger_model_needs_more_and_what_this_process_holds_is_not_in_it(tmp_
 def test_a_model_that_does_not_load_is_said_in_one_line(tmp_path):
     with pytest.raises(BackendError, match=r"cannot measure the memory of none\.onnx: \S"):
         model_peak_mb(tmp_path / "none.onnx")
+
+
+def test_a_module_in_the_users_folder_does_not_stand_for_pythons(tmp_path, monkeypatch):
+    reload_models.place(tmp_path / "small.onnx", 1, size=(32, 64))
+    (tmp_path / "json.py").write_text("raise SystemExit('not this one')\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert model_peak_mb(Path("small.onnx"), threads=1) > 10
+
+
+def test_what_takes_too_long_is_said_without_folders(tmp_path, monkeypatch):
+    reload_models.place(tmp_path / "small.onnx", 1, size=(32, 64))
+    monkeypatch.setattr(memory, "LIMIT_S", 0.01)
+
+    with pytest.raises(BackendError) as caught:
+        model_peak_mb(tmp_path / "small.onnx")
+
+    assert str(caught.value) == "cannot measure the memory of small.onnx: not done after 0.01 s"
+
+
+def test_what_the_process_says_is_told_without_folders(tmp_path):
+    with pytest.raises(BackendError) as caught:
+        model_peak_mb(tmp_path / "none.onnx")
+
+    assert "none.onnx: edge_runtime" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_the_greatest_memory_so_far_is_read(tmp_path):

@@ -243,3 +243,28 @@ def test_benches_are_tested_by_the_windows_of_a_sustained_measurement():
     assert figure(single, "wall median").interval_percent is None
     assert figure(single, "wall median").verdict == "worse"
     assert asdict(figure(single, "throughput"))["change_percent"] == pytest.approx(-9.1, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["latency", "cameras", "soak", "bench"])
+def test_an_incomplete_report_is_named_in_one_line(kind, tmp_path, capsys):
+    (tmp_path / "a.json").write_text(json.dumps({"schema": f"hyperseg-edge.{kind}/1"}))
+
+    assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith("hyperseg: error: a.json is no complete report of ours: it lacks '")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"latency_ms": None}, {"device": 3}, {"source": {"uri": "x"}}, {"history": [1]}]
+)
+def test_the_report_that_lacks_a_part_is_the_one_named(base, change):
+    with pytest.raises(OptionError, match=r"^after\.json is no complete report"):
+        compare(base, base | change, ("before.json", "after.json"))
+
+
+def test_a_score_that_is_no_number_is_refused():
+    report = {"miou": "high", "iou": {}, "confusion": []}
+    with pytest.raises(OptionError, match=r"^A is no complete report"):
+        compare(report, report)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from edge_runtime.geometry import FrameGeometry
 from edge_runtime.gst import Gst, GstVideo
 from edge_runtime.pixels import YuvFormat
 from edge_runtime.sources import open_source
+from edge_runtime.sources.placement import NetworkPlacement
 from edge_runtime.sources.rows import RowsCanvas, views
 from edge_runtime.video import SourceRequest
 from edge_runtime.yuv import black_frame, planes, to_rgb
@@ -69,11 +72,44 @@ def test_colours_are_right_whatever_the_camera_calls_them(given_format, colours,
     assert np.median(error) < 3.0
 
 
-def test_pictures_that_are_not_yuv_are_converted(first):
-    source = f"{BARS},format=BGR"
+@pytest.mark.parametrize("yuv", [NV12, YuvFormat("nv12", "bt709", "full")], ids=str)
+@pytest.mark.parametrize("given_format", ["BGR", "GRAY8", "GRAY16_LE"])
+def test_pictures_that_are_not_yuv_are_converted(given_format, yuv, first):
+    source = f"{BARS},format={given_format}"
     expected, _ = first(source, SourceRequest(SIZE))
-    rows, _ = first(source, SourceRequest(SIZE, yuv=NV12))
-    assert np.median(np.abs(to_rgb(rows, NV12) - expected)) < 3.0
+    rows, _ = first(source, SourceRequest(SIZE, yuv=yuv))
+    assert np.median(np.abs(to_rgb(rows, yuv) - expected)) <= 2.0
+
+
+@pytest.mark.parametrize("yuv", [NV12, YUY2], ids=str)
+def test_a_mono_cameras_black_and_white_are_the_models(yuv, first, tmp_path):
+    # given all bytes that a mono camera can deliver: black is 0 and white is 255
+    grey = np.resize(np.arange(256, dtype=np.uint8), SIZE)
+    path = tmp_path / "frame.raw"
+    path.write_bytes(grey.tobytes())
+    source = (
+        f"filesrc location={path} blocksize={grey.size} ! rawvideoparse format=gray8 "
+        f"height={SIZE[0]} width={SIZE[1]}"
+    )
+    # when a model of limited range takes it
+    rows, _ = first(source, SourceRequest(SIZE, yuv=yuv))
+    # then its luma is 16 to 235
+    luma, u, v = (plane.astype(float) for plane in planes(rows, yuv))
+    assert np.abs(luma - (16.0 + grey * (219.0 / 255.0))).max() <= 1.0
+    assert max(np.abs(u - 128.0).max(), np.abs(v - 128.0).max()) <= 1.0
+
+
+def test_a_yuv_model_keeps_no_rgb_picture():
+    size = (1024, 2048)
+    pixels = size[0] * size[1]
+    tracemalloc.start()
+    try:
+        placement = NetworkPlacement(SourceRequest(size, "letterbox", yuv=NV12))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert placement.network == size
+    assert 1.5 * pixels <= held < 2.0 * pixels  # NV12 takes 1.5 bytes a pixel, RGB would take 3
 
 
 @pytest.mark.parametrize("yuv", [NV12, YUY2], ids=str)

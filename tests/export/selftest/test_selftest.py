@@ -101,6 +101,17 @@ def test_what_was_not_run_is_no_failure_and_a_failure_is_one():
     assert failed.as_json()["not_run"] == []
 
 
+def test_reasons_are_published_without_folders_and_secrets():
+    reason = "cannot open /home/me/net.engine, nor rtsp://me:hush@cam/a"
+    test = Selftest([Entry("build", "engine fp16", "not run", reason)])
+
+    account = test.as_json()
+
+    public = "cannot open net.engine, nor rtsp:a"
+    assert account["not_run"] == [f"build engine fp16: {public}"]
+    assert account["entries"][0]["reason"] == public
+
+
 def test_only_an_fp32_model_is_taken(tmp_path, capsys):
     output = tmp_path / "self.json"
     assert main(["selftest", "no-such-model", "-o", str(output)]) == 2

@@ -25,6 +25,7 @@ from export.options import ExportOptions
 from export.probe_frames import probe_frames
 from export.verify.options import VerifyOptions
 from export.verify.page import page
+from export.verify.report import as_json
 from export.verify.verify import Verification, verify
 from tests.export.calibrated import calibrated_network
 from tests.export.importing.networks import SIZE, Strided, by_hand, write
@@ -209,6 +210,22 @@ def test_files_that_are_no_chain_are_refused(checkpoint, model, tmp_path):
     small = variant(other, "other-half", to_fp16)
     with pytest.raises(OptionError, match="64x96"):
         verify([str(model), str(small)], OPTIONS)
+
+
+def test_neither_secrets_nor_folders_of_the_command_are_written(model, monkeypatch):
+    verification, samples = verify([str(model)], replace(OPTIONS, frames=1))
+    monkeypatch.setattr(
+        "sys.argv",
+        ["/home/me/bin/hyperseg", "verify", "/home/me/a.onnx", "--source", "rtsp://me:hush@cam/a"],
+    )
+
+    command = as_json(verification)["created_by"]["command"]
+    written = page(verification, samples)
+
+    assert command == "hyperseg verify a.onnx --source rtsp:a"
+    assert command in written
+    assert "hush" not in written
+    assert "home" not in written
 
 
 def test_the_command_line_writes_json_and_a_page_and_exits_3_on_failure(model, tmp_path, capsys):

@@ -61,6 +61,11 @@ class EfficientNetConfig:
                 f"expansions needs a whole number of at least 1 for each of {len(STAGES)} stages, "
                 f"got {self.expansions}"
             )
+        if 1 in self.expansions[1:]:
+            raise OptionError(
+                f"expansions are {self.expansions}: only the first stage may have 1, which is a "
+                "block without its first convolution; give the others at least 2"
+            )
 
 
 CONFIGS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.commands import public_command
+from edge_runtime.redact import public_command
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ from training.commands import public_command
         ("--data camvid:../shared/camvid/ -o ./x.onnx", "--data camvid:camvid -o x.onnx"),
         ("--json=/tmp/a/scores.json", "--json=scores.json"),
         ("--data street:", "--data street:"),
+        ("--models a,b,runs/c.onnx", "--models a,b,c.onnx"),
         ("/home/some one/data/x.onnx", "some x.onnx"),
         ("--run rtsp://me:secret@camera/stream", "--run rtsp:stream"),
     ],
