@@ -88,14 +88,20 @@ def _small_conv(view: GraphView, node: onnx.NodeProto, policy: Policy) -> str | 
 
 
 def makes_weights(view: GraphView, name: str) -> bool:
-    """Whether what is moved out of `name` becomes the weight of another operator."""
+    """Whether `name`, moved and with constants added, becomes the weight of another operator."""
     for read in view.readers.get(name, ()):
         node = view.nodes[read.node]
         if node.op_type in WEIGHTED and (read.slot == 1 or _is_left_weight(view, read.node)):
             return True
-        if node.op_type in SELECTIONS and makes_weights(view, node.output[0]):
+        moved = node.op_type in SELECTIONS or _adds_constant(view, node)
+        if moved and makes_weights(view, node.output[0]):
             return True
     return False
+
+
+def _adds_constant(view: GraphView, node: onnx.NodeProto) -> bool:
+    """As learned weights are added to generated ones (`DecoderConfig.base_weights`)."""
+    return node.op_type == "Add" and any(view.constant(name) is not None for name in node.input)
 
 
 def _is_left_weight(view: GraphView, product: str) -> bool:

@@ -89,12 +89,15 @@ class DeployNetwork(nn.Module):
         dtype = next(net.parameters()).dtype
         decoder = folded.decoder
         self.backbone, self.reductions = folded.backbone, folded.reductions
-        self.pyramid: FpnDecoder | None = None
+        self.plain_head: FpnDecoder | None = None
         self.channels_last = False
         if isinstance(decoder, FpnDecoder):  # ordinary convolutions: nothing to lay out anew
-            self.pyramid = decoder
+            self.plain_head = decoder
             self.to(dtype)
             return
+        self.pyramid = decoder.pyramid
+        taps = decoder.config.pyramid_taps
+        self.strides = (STRIDES[taps - 1],) * len(decoder.levels) if taps else STRIDES
         static = decoder.config.weights == "static"
         self.context_head = None if static else _context_head(folded.context_head, decoder)
         self.patch_grid = decoder.config.patch_grid
@@ -110,7 +113,7 @@ class DeployNetwork(nn.Module):
         if decoder.config.coords:
             for index in range(len(self.blocks)):
                 planes = coordinates(*self._level_size(index), torch.zeros(1)).double()
-                self.coords.append(f"coords_{STRIDES[index]}")
+                self.coords.append(f"coords_{index}")
                 self.register_buffer(self.coords[-1], self._part(planes).contiguous())
         self.to(dtype)
 
@@ -135,19 +138,19 @@ class DeployNetwork(nn.Module):
         features, head = self.backbone(image)
         taps = [reduce(tap) for reduce, tap in zip(self.reductions, features, strict=True)]
         levels = [*reversed(taps), image]
-        if self.pyramid is not None:
-            logits: Tensor = self.pyramid(levels)
+        if self.plain_head is not None:
+            logits: Tensor = self.plain_head(levels)
             return logits
         signal = self._signal(head)
         out: Tensor | None = None
-        for index, (tap, block) in enumerate(zip(levels, self.blocks, strict=False)):
-            x = self._level_input(index, tap, out)
+        for index, block in enumerate(self.blocks):
+            x = self._level_input(index, levels, out)
             out = block(x, signal) if signal is not None else block(x)
         assert out is not None
         return out
 
     def _level_size(self, index: int) -> tuple[int, int]:
-        return self.size[0] // STRIDES[index], self.size[1] // STRIDES[index]
+        return self.size[0] // self.strides[index], self.size[1] // self.strides[index]
 
     def _map(self, out: Tensor) -> Tensor:
         """What a level puts out, as an ordinary map (1, C, h, w)."""
@@ -171,14 +174,25 @@ class DeployNetwork(nn.Module):
             signal = F.adaptive_avg_pool2d(signal, self.patch_grid)
         return signal
 
-    def _level_input(self, index: int, tap: Tensor, previous: Tensor | None) -> Tensor:
-        """Coordinates, tap and the upsampled previous output: in bands unless static."""
+    def _level_input(self, index: int, taps: list[Tensor], previous: Tensor | None) -> Tensor:
+        """Coordinates, tap and the upsampled previous output: in bands unless static.
+
+        Behind a pyramid the first level reads its map, and the others what the one before put out,
+        which stays in patches where nothing has to be joined to it.
+        """
+        size = self._level_size(index)
         parts = [getattr(self, self.coords[index])] if self.coords else []
-        parts.append(self._part(tap))
+        if self.pyramid is None:
+            parts.append(self._part(taps[index]))
+        elif previous is None:
+            parts.append(self._part(self.pyramid(taps)))
+        elif not self.coords and isinstance(self.blocks[index], DynamicConv):
+            return previous
         if previous is not None:
-            size = self._level_size(index)
-            up = F.interpolate(self._map(previous), size, mode="bilinear", align_corners=False)
-            parts.append(self._part(up))
+            before = self._map(previous)
+            if tuple(before.shape[2:]) != size:
+                before = F.interpolate(before, size, mode="bilinear", align_corners=False)
+            parts.append(self._part(before))
         return torch.cat(parts, 3 if self.channels_last else 1)
 
     def _part(self, x: Tensor) -> Tensor:

@@ -54,6 +54,11 @@ class PatchWeights(nn.Module):
         self.width = width
         by_group = used.reshape(self.groups, group_rows, width)
         self.weight = nn.Parameter(by_group.transpose(1, 2).contiguous())  # (G, n, R / G)
+        base = generator.conv.bias
+        self.base: Tensor | None = None
+        if base is not None:
+            base = base.detach()[start : start + rows]
+            self.base = nn.Parameter(base.clone() if scale is None else base * scale)
 
     def forward(self, signal: Tensor) -> Tensor:
         """(1, S, gh, gw) -> (P, rows)."""
@@ -61,13 +66,13 @@ class PatchWeights(nn.Module):
         share = share.reshape(self.groups, self.width, -1).transpose(1, 2)  # (G, P, n)
         made = (share @ self.weight).transpose(0, 1)  # (P, G, R / G)
         flat = made.reshape(made.shape[0], -1)
-        if self.skip == 0 and flat.shape[1] == self.rows:
-            return flat
-        return flat[:, self.skip : self.skip + self.rows]
+        if self.skip or flat.shape[1] != self.rows:
+            flat = flat[:, self.skip : self.skip + self.rows]
+        return flat if self.base is None else flat + self.base
 
 
 class DynamicConv(nn.Module):
-    """Kernel-1 level: one matrix product a patch, bias, ReLU."""
+    """Kernel-1 level: one matrix product a patch, bias, and ReLU unless it is the last."""
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class DynamicConv(nn.Module):
         super().__init__()
         scale, shift = bn_scale_shift(level.bn)
         self.inputs, self.outputs, self.grid = level.inputs, level.outputs, grid
+        self.last = level.last
         self.weights = PatchWeights(
             generator, start, level.num_dynamic_weights, scale.repeat_interleave(level.inputs)
         )
@@ -96,9 +102,11 @@ class DynamicConv(nn.Module):
         self.register_buffer("bias", _per_pixel(shift, grid, size))
 
     def forward(self, x: Tensor, signal: Tensor) -> Tensor:
-        """(gh, ph, W, inputs) -> (P, ph * pw, outputs)."""
+        """(gh, ph, W, inputs), or patches already, -> (P, ph * pw, outputs)."""
         kernel = self.weights(signal).reshape(-1, self.outputs, self.inputs)
-        return F.relu(to_patches(x, self.grid) @ kernel.transpose(1, 2) + self.bias)
+        patches = x if x.dim() == 3 else to_patches(x, self.grid)
+        y = patches @ kernel.transpose(1, 2) + self.bias
+        return y if self.last else F.relu(y)
 
 
 class DynamicInvertedResidual(nn.Module):
@@ -180,7 +188,7 @@ class StaticBlock(nn.Module):
         self.layers = nn.Sequential()
         if isinstance(level, MetaConv):
             kernel = weight.reshape(level.outputs, level.inputs, 1, 1)
-            self._add(kernel, level.bn, nn.ReLU())
+            self._add(kernel, level.bn, None if level.last else nn.ReLU())
             return
         expand, depthwise, project = torch.split(weight, level.weight_split)
         self._add(expand.reshape(level.hidden, level.inputs, 1, 1), level.bn1, nn.ReLU6())

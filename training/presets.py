@@ -90,13 +90,18 @@ PRESETS: dict[str, HyperSegConfig] = {
     "edge-n": HyperSegConfig(
         11,
         DecoderConfig(
-            _levels((48, 32, 24, 24), (1, 1, 1, 1), (16, 16, 16, 16)), logit_scale=_EDGE_LOGITS
+            _levels((32, 32), (1, 1), (16, 16)),
+            pyramid_taps=4,
+            pyramid_channels=32,
+            coords=False,
+            base_weights=True,
+            logit_scale=_EDGE_LOGITS,
         ),
         EncoderConfig(
             "efficientnet-lite0",
             expansions=(1, 2, 3, 4, 4, 3, 3),
-            head_channels=512,
-            tap_channels=(None, 16, 16, 32, 64),
+            head_channels=256,
+            tap_channels=(None,) * 5,
         ),
         mean=LITE_MEAN,
         std=LITE_STD,
@@ -150,8 +155,10 @@ _NUMBERED = {"grid": "patch_grid", "fpn": "fpn_width"}
 _NAMED: dict[str, dict[str, Any]] = {
     "static": {"static": True},
     "no-coords": {"coords": False},
+    "coords": {"coords": True},
     "wired": {"wiring": "sliced"},
     "depthwise": {"depthwise": True},
+    "no-base": {"base_weights": False},
 }
 VARIATIONS = (*_NAMED, *(f"{name}=" for name in _NUMBERED), *_ENCODERS, "timm:")
 """What may stand behind a preset's ``+``, or how it begins."""
@@ -203,6 +210,7 @@ def variant(
     coords: bool | None = None,
     wiring: Literal["sliced", "shared", "nested"] | None = None,
     depthwise: bool = False,
+    base_weights: bool | None = None,
     fpn_width: int | None = None,
     labels: LabelSet | None = None,
 ) -> HyperSegConfig:
@@ -216,6 +224,7 @@ def variant(
         coords: with or without positional channels.
         wiring: ``sliced`` lets every level read its own share of the signal.
         depthwise: a generated 3x3 inside the finest level, as narrow as the level's input.
+        base_weights: with or without learned weights below the generated ones.
         fpn_width: a plain feature pyramid of so many channels as the head, the baseline.
         labels: other classes.
 
@@ -231,6 +240,8 @@ def variant(
         decoder["coords"] = coords
     if wiring is not None:
         decoder["wiring"] = wiring
+    if base_weights is not None:
+        decoder["base_weights"] = base_weights
     if depthwise:
         finest = replace(base.decoder.levels[-1], kernel=3)
         decoder |= {"levels": (*base.decoder.levels[:-1], finest), "expansion": 1}

@@ -100,7 +100,7 @@ def recipe(preset: str) -> dict[str, Any]:
     """
     base, *variations = preset.split("+")
     values = dict(RECIPES.get(base, {}))
-    kept = {"static", "no-coords", "wired", "depthwise"}
+    kept = {"static", "no-coords", "coords", "wired", "depthwise", "no-base"}
     other_encoder = any(
         name not in kept and not name.startswith(("grid=", "fpn=")) for name in variations
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 
@@ -35,6 +36,26 @@ def test_generated_weights_biases_and_outputs_stay_float(name):
     assert not {"kernel", "network.maker.weight"} & quantized
     assert not {name for name in quantized if name.endswith("bias")}
     assert "mask" not in reads(placement)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_generated_weights_stay_float_with_learned_ones_added(name):
+    # given what generates weights, with a constant between it and the weights
+    model = deploy_graph()
+    reshape = next(n for n in model.graph.node if n.input[:1] == ["made"])
+    model.graph.node.insert(
+        list(model.graph.node).index(reshape),
+        onnx.helper.make_node("Add", ["made", "network.base"], ["summed"]),
+    )
+    reshape.input[0] = "summed"
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(np.ones((1, 256), np.float32), "network.base")
+    )
+    # when
+    placement = place(model, POLICIES[name])
+    # then
+    assert placement.skipped["made"] == "generates weights"
+    assert "network.maker.weight" not in {weight.name for weight in placement.weights}
 
 
 def test_trt_gpu_quantises_inputs_and_the_residual_branch_only():

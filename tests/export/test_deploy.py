@@ -39,7 +39,12 @@ CASES = {
     "grid 2": variant(preset("camvid-s"), patch_grid=2),
     "no coordinates": variant(preset("cityscapes-s"), coords=False),
     "wired": variant(preset("camvid-l"), wiring="sliced"),
-    "pyramid": variant(preset("edge-n"), fpn_width=32),
+    "no base": variant(preset("edge-n"), base_weights=False),
+    "static behind a pyramid": variant(preset("edge-n"), static=True),
+    "coordinates behind a pyramid": variant(preset("edge-n"), coords=True),
+    "depthwise behind a pyramid": variant(preset("edge-n"), depthwise=True),
+    "base of a joint layer": variant(preset("cityscapes-s"), base_weights=True),
+    "plain head": variant(preset("edge-n"), fpn_width=32),
     "one level": HyperSegConfig(5, DecoderConfig((LevelConfig(8, 3, 16),))),
 }
 
@@ -108,7 +113,11 @@ def test_tiles_of_a_gather_equal_tiles_of_unfolding(grid, size):
     assert torch.equal(from_patches(patches, grid, size), x)
 
 
-@pytest.mark.parametrize("case", ["camvid-s", "camvid-l", "voc-l", "static", "pyramid"])
+@pytest.mark.parametrize(
+    "case", ["camvid-s", "camvid-l", "voc-l", "static", "edge-n", "plain head"]
+)
+    "case", ["camvid-s", "camvid-l", "voc-l", "static", "edge-n", "plain head"]
+)
 def test_the_mask_is_the_largest_logit_everywhere(case):
     """However the tail is laid out: in patches, channels-last or channel by channel."""
     net = calibrated.calibrated_network(CASES[case], SIZE).double()

@@ -105,11 +105,59 @@ def test_the_logits_of_the_edge_family_start_wide_enough_to_be_learned(kernel):
     assert spread > 3 * published(torch.randn(2, 3, 128, 128)).std()
 
 
-def test_the_pyramid_reads_the_same_encoder_down_to_the_same_stride():
-    ours, plain = HyperSeg(preset("edge-n")), HyperSeg(preset("edge-n+fpn=64"))
+@pytest.mark.parametrize("name", ["edge-n", "edge-s"])
+def test_the_plain_head_reads_the_same_encoder_down_to_the_same_stride(name):
+    ours, plain = HyperSeg(preset(name)), HyperSeg(preset(f"{name}+fpn=64"))
     assert plain.backbone.state_dict().keys() == ours.backbone.state_dict().keys()
-    assert len(plain.decoder.laterals) == len(ours.decoder.levels) == 4
+    assert len(plain.decoder.laterals) == 4
     assert plain.config.size_multiple == 32
+
+
+def test_generated_levels_behind_a_pyramid_begin_as_ordinary_ones_and_depart_by_patch():
+    # given the edge decoder as it starts: the learned base weights alone
+    torch.manual_seed(0)
+    net = HyperSeg(preset("edge-n")).eval()
+    taps, head = net.encode(torch.randn(1, 3, 128, 192))
+    levels = [*reversed(taps), torch.zeros(1, 3, 128, 192)]
+    assert net.decoder.pyramid(levels).shape == (1, 32, 32, 48)
+    with torch.no_grad():
+        signals = [torch.randn(1, head.shape[1], 4, 6) for _ in range(2)]
+        plain = [net.decoder(levels, signal) for signal in signals]
+        # and after some training
+        for generator in net.decoder.generators:
+            generator.conv.weight.normal_(std=0.05)
+        generated = [net.decoder(levels, signal) for signal in signals]
+        # and one patch's signal changed
+        signals[0][:, :, 1, 2] += 1.0
+        moved = net.decoder(levels, signals[0])
+    # then
+    assert torch.equal(*plain)
+    assert not torch.equal(*generated)
+    changed = (moved != generated[0]).any(1)[0]
+    assert changed.any()
+    assert not changed.index_fill(0, torch.arange(8, 16), False).any()
+    assert not changed.index_fill(1, torch.arange(16, 24), False).any()
+
+
+def test_the_last_pointwise_level_puts_out_logits_of_either_sign():
+    """A ReLU there would leave a tie, and no gradient, where all classes are unlikely."""
+    torch.manual_seed(0)
+    config = preset("edge-n")
+    for decoder in (config.decoder, replace(config.decoder, weights="static")):
+        logits = HyperSeg(replace(config, decoder=decoder))(torch.randn(2, 3, 128, 128))
+        assert (logits < 0).float().mean() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"pyramid_taps": 6}, "pyramid_taps is 6; an encoder has 5 taps"),
+        ({"pyramid_channels": 0}, "pyramid_channels is 0; expected 1 or more"),
+    ],
+)
+def test_a_pyramid_that_cannot_be_is_refused(wrong, message):
+    with pytest.raises(OptionError, match=message):
+        replace(preset("edge-n").decoder, **wrong)
 
 
 def test_shared_wiring_ignores_what_comes_back_from_below():
@@ -203,8 +251,10 @@ def test_variants_by_name():
     assert named == variant(preset("camvid-s"), encoder="resnet18", patch_grid=4, coords=False)
     assert preset("camvid-s+static+wired").decoder.weights == "static"
     finest = preset("edge-n+depthwise").decoder
-    assert [level.kernel for level in finest.levels] == [1, 1, 1, 3]
+    assert [level.kernel for level in finest.levels] == [1, 3]
     assert finest.expansion == 1
+    assert preset("edge-n+coords+no-base").decoder.coords
+    assert not preset("edge-n+coords+no-base").decoder.base_weights
     assert _ENCODERS == ENCODER_NAMES
     for name in VARIATIONS:  # none is refused
         preset(f"edge-n+{name}{'4' if name.endswith('=') else ''}")

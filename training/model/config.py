@@ -72,6 +72,15 @@ class DecoderConfig:
     weights (v1); ``map``: the neighbour's hidden values (v0_1)."""
     expansion: int = 2
     """Hidden over input channels of an inverted residual."""
+    base_weights: bool = False
+    """Add learned weights, the same for every patch and image, to the generated ones: the decoder
+    then starts as an ordinary one, and the signal learns how each patch departs from it."""
+    pyramid_taps: int = 0
+    """0: each level has its own tap and stride (the published networks). Otherwise all levels stand
+    at one stride, behind an ordinary feature pyramid of so many taps from stride 32 on
+    (`training.model.fpn.FeaturePyramid`): 4 for stride 4."""
+    pyramid_channels: int = 32
+    """Of that pyramid."""
     logit_scale: float = 1.0
     """Initial gain of the last batch norm, whose output the logits are. At 1 all logits start
     within about +-2 and Adam moves the gain by at most the learning rate a step: a short training
@@ -84,6 +93,10 @@ class DecoderConfig:
             raise OptionError(f"cannot join {self.joint_levels} of {len(self.levels)} levels")
         if self.logit_scale <= 0:
             raise OptionError(f"logit_scale is {self.logit_scale}; expected a positive number")
+        if not 0 <= self.pyramid_taps <= 5:
+            raise OptionError(f"pyramid_taps is {self.pyramid_taps}; an encoder has 5 taps")
+        if self.pyramid_channels < 1:
+            raise OptionError(f"pyramid_channels is {self.pyramid_channels}; expected 1 or more")
         if self.patch_grid is not None and self.patch_grid < 1:
             raise OptionError(f"patch_grid is {self.patch_grid}; at least one patch is needed")
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.model.fpn import FeaturePyramid
 from training.model.meta_block import MetaBlock, MetaConv, MetaInvertedResidual
 from training.model.signal_to_weights import StaticWeights, make_generators
 
@@ -48,13 +49,19 @@ class Decoder(nn.Module):
         """
         super().__init__()
         self.config = config
+        self.pyramid: FeaturePyramid | None = None
+        if config.pyramid_taps:
+            taps = tap_channels[: config.pyramid_taps]
+            self.pyramid = FeaturePyramid(taps, config.pyramid_channels)
+            tap_channels = [config.pyramid_channels] + [0] * (len(config.levels) - 1)
         blocks: list[MetaBlock] = []
         previous = 0
         for index, (level, tap) in enumerate(zip(config.levels, tap_channels, strict=False)):
             inputs = tap + previous + (2 if config.coords else 0)
-            outputs = num_classes if index + 1 == len(config.levels) else level.channels
+            last = index + 1 == len(config.levels)
+            outputs = num_classes if last else level.channels
             blocks.append(
-                MetaConv(inputs, outputs)
+                MetaConv(inputs, outputs, last=last)
                 if level.kernel == 1
                 else MetaInvertedResidual(
                     inputs, outputs, expansion=config.expansion, halo=config.halo
@@ -66,7 +73,7 @@ class Decoder(nn.Module):
         counts = [block.num_dynamic_weights for block in blocks]
         self.level_weights = counts
         self.generators = (
-            make_generators(config, signal_channels, counts)
+            make_generators(config, signal_channels, [_fan_ins(block) for block in blocks])
             if config.weights == "patch"
             else nn.ModuleList(StaticWeights(_fan_ins(block)) for block in blocks)
         )
@@ -83,8 +90,8 @@ class Decoder(nn.Module):
         """
         weights = self.generate_weights(signal)
         out: Tensor | None = None
-        for tap, block, level_weights in zip(taps, self.levels, weights, strict=False):
-            out = block(self.level_input(tap, out), level_weights)
+        for level, (block, level_weights) in enumerate(zip(self.levels, weights, strict=True)):
+            out = block(self.level_input(level, taps, out), level_weights)
         assert out is not None
         return out
 
@@ -109,17 +116,28 @@ class Decoder(nn.Module):
         generator = cast("SignalToWeights", self.generators[min(level, first_joint)])
         return generator, sum(self.level_weights[first_joint:level])
 
-    def level_input(self, tap: Tensor, previous: Tensor | None) -> Tensor:
-        """Coordinates, tap and the resized previous output, in this order of channels."""
-        height, width = tap.shape[2:]
+    def level_input(self, level: int, taps: Sequence[Tensor], previous: Tensor | None) -> Tensor:
+        """Coordinates, tap and the resized previous output, in this order of channels.
+
+        Behind a pyramid its map is the first level's tap, and the other levels have none.
+        """
+        tap: Tensor | None = taps[level]
+        if self.pyramid is not None:
+            tap = self.pyramid(taps) if previous is None else None
+        size_of = previous if tap is None else tap
+        assert size_of is not None
+        height, width = size_of.shape[2:]
         parts = []
         if self.config.coords:
-            planes = coordinates(height, width, tap)
-            parts.append(planes.expand(tap.shape[0], -1, -1, -1))
-        parts.append(tap)
+            planes = coordinates(height, width, size_of)
+            parts.append(planes.expand(size_of.shape[0], -1, -1, -1))
+        if tap is not None:
+            parts.append(tap)
         if previous is not None:
-            size = (height, width)
-            parts.append(F.interpolate(previous, size, mode="bilinear", align_corners=False))
+            if previous.shape[2:] != (height, width):
+                size = (height, width)
+                previous = F.interpolate(previous, size, mode="bilinear", align_corners=False)
+            parts.append(previous)
         return torch.cat(parts, 1)
 
 

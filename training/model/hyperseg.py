@@ -51,7 +51,7 @@ class HyperSeg(nn.Module):
         levels = [*reversed(taps), 3]
         self.decoder: Decoder | FpnDecoder = (
             FpnDecoder(
-                levels[: len(config.decoder.levels)],
+                levels[: config.decoder.pyramid_taps or len(config.decoder.levels)],
                 config.decoder.levels[-1].channels,
                 config.num_classes,
             )

@@ -21,11 +21,15 @@ from training.model.patchwise import (
 
 
 class MetaConv(nn.Module):
-    """Kernel-1 level: patch-wise 1x1 convolution, batch norm, ReLU."""
+    """Kernel-1 level: patch-wise 1x1 convolution, batch norm, ReLU.
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    As the last level its outputs are the logits, and there is no ReLU: it would end the gradient of
+    every class that is already unlikely, and leave a tie where all are.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, last: bool = False) -> None:
         super().__init__()
-        self.inputs, self.outputs = inputs, outputs
+        self.inputs, self.outputs, self.last = inputs, outputs, last
         self.num_dynamic_weights = inputs * outputs
         self.bn = nn.BatchNorm2d(outputs)
 
@@ -34,7 +38,8 @@ class MetaConv(nn.Module):
         grid = (weights.shape[2], weights.shape[3])
         tiles = split_into_tiles(x, grid)
         tiles = patchwise_conv(tiles, weights_by_tile(weights), self.outputs)
-        return F.relu(self.bn(merge_tiles(tiles, grid)))
+        y: Tensor = self.bn(merge_tiles(tiles, grid))
+        return y if self.last else F.relu(y)
 
 
 class MetaInvertedResidual(nn.Module):

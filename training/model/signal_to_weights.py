@@ -21,11 +21,33 @@ class SignalToWeights(nn.Module):
     The convolution's rows are rounded up to a multiple of its groups; surplus rows are dropped.
     """
 
-    def __init__(self, offset: int, channels: int, num_weights: int, groups: int) -> None:
+    def __init__(
+        self,
+        offset: int,
+        channels: int,
+        num_weights: int,
+        groups: int,
+        base: Tensor | None = None,
+    ) -> None:
+        """One generator.
+
+        Args:
+            offset: first signal channel read.
+            channels: signal channels read.
+            num_weights: p.
+            groups: of the convolution.
+            base: (p,) weights that are added to the generated ones and learned, from this start on:
+                the convolution's bias. The generated ones then start at zero. None: no bias.
+        """
         super().__init__()
         self.offset, self.channels, self.num_weights = offset, channels, num_weights
         rows = -(-num_weights // groups) * groups
-        self.conv = nn.Conv2d(channels, rows, 1, groups=groups, bias=False)
+        self.conv = nn.Conv2d(channels, rows, 1, groups=groups, bias=base is not None)
+        if base is not None:
+            assert self.conv.bias is not None
+            with torch.no_grad():
+                self.conv.bias.zero_()[:num_weights] = base
+                self.conv.weight.zero_()
 
     def forward(self, signal: Tensor) -> Tensor:
         """(N, S, gh, gw) signal -> (N, num_weights, gh, gw)."""
@@ -39,34 +61,40 @@ class StaticWeights(nn.Module):
 
     def __init__(self, fan_ins: Sequence[tuple[int, int]]) -> None:
         super().__init__()
-        # He initialisation per convolution, as a static layer of that shape would start.
-        pieces = [torch.randn(count) * (2.0 / fan_in) ** 0.5 for count, fan_in in fan_ins]
-        self.weight = nn.Parameter(torch.cat(pieces).reshape(1, -1, 1, 1))
+        self.weight = nn.Parameter(_he_weights(fan_ins).reshape(1, -1, 1, 1))
 
     def forward(self, images: int) -> Tensor:
         """(N, p, 1, 1) for `images` = N."""
         return self.weight.expand(images, -1, 1, 1)
 
 
+def _he_weights(fan_ins: Sequence[tuple[int, int]]) -> Tensor:
+    """He initialisation per convolution, given as (weights, fan-in), flat."""
+    return torch.cat([torch.randn(count) * (2.0 / fan_in) ** 0.5 for count, fan_in in fan_ins])
+
+
 def make_generators(
-    config: DecoderConfig, signal_channels: int, num_weights: Sequence[int]
+    config: DecoderConfig,
+    signal_channels: int,
+    fan_ins: Sequence[Sequence[tuple[int, int]]],
 ) -> nn.ModuleList:
     """One `SignalToWeights` per weight layer, with its share of the signal.
 
     Args:
         config: the decoder's wiring and weight groups.
         signal_channels: S.
-        num_weights: generated weights per level, coarse first.
+        fan_ins: per level, coarse first, (weights, fan-in) of each of its convolutions.
 
     Returns:
         As many layers as levels, or fewer where the last levels share a joint one.
     """
     groups = [level.weight_groups for level in config.levels]
-    counts = list(num_weights)
+    layers = [list(level) for level in fan_ins]
     unit = max(groups)
     if config.joint_levels > 1:
-        first = len(counts) - config.joint_levels
-        counts[first:] = [sum(counts[first:])]
+        first = len(layers) - config.joint_levels
+        layers[first:] = [[layer for level in layers[first:] for layer in level]]
+    counts = [sum(count for count, _ in level) for level in layers]
     if config.wiring == "nested":
         rounded = [-(-count // group) * group for count, group in zip(counts, groups, strict=True)]
         shares = divide_channels_legacy(signal_channels, rounded, max(8, unit))
@@ -75,7 +103,10 @@ def make_generators(
     offsets = [0] * len(shares)
     if config.wiring != "shared":
         offsets = [sum(shares[:index]) for index in range(len(shares))]
+    bases = [_he_weights(level) if config.base_weights else None for level in layers]
     return nn.ModuleList(
-        SignalToWeights(offset, share, count, group)
-        for offset, share, count, group in zip(offsets, shares, counts, groups, strict=False)
+        SignalToWeights(offset, share, count, group, base)
+        for offset, share, count, group, base in zip(
+            offsets, shares, counts, groups, bases, strict=False
+        )
     )
