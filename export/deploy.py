@@ -42,10 +42,6 @@ if TYPE_CHECKING:
     from training.model.signal_to_weights import StaticWeights
 
 
-STRIDES = (32, 16, 8, 4, 2, 1)
-"""Of the levels."""
-
-
 class DeployHyperSeg(nn.Module):
     """One network at one size, frame in, mask or logits out.
 
@@ -96,8 +92,7 @@ class DeployNetwork(nn.Module):
             self.to(dtype)
             return
         self.pyramid = decoder.pyramid
-        taps = decoder.config.pyramid_taps
-        self.strides = (STRIDES[taps - 1],) * len(decoder.levels) if taps else STRIDES
+        self.strides = decoder.config.strides
         static = decoder.config.weights == "static"
         self.context_head = None if static else _context_head(folded.context_head, decoder)
         self.patch_grid = decoder.config.patch_grid

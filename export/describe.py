@@ -114,8 +114,7 @@ def level_facts(net: HyperSeg, size: tuple[int, int]) -> list[dict[str, Any]]:
     grid = decoder.config.patch_grid
     rows = []
     for index, level in enumerate(decoder.meta_blocks()):
-        taps = decoder.config.pyramid_taps
-        stride = (32, 16, 8, 4, 2, 1)[taps - 1 if taps else index]
+        stride = decoder.config.strides[index]
         generator, _ = decoder.generator_of(index)
         cells = (grid, grid) if grid else (size[0] // 32, size[1] // 32)
         static = decoder.config.weights == "static"

@@ -10,14 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from training.model.meta_block import ChannelBias
+
 if TYPE_CHECKING:
     from training.model.hyperseg import HyperSeg
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def bn_scale_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def bn_scale_shift(bn: nn.BatchNorm2d | ChannelBias) -> tuple[Tensor, Tensor]:
     """The affine map a batch norm is in eval mode: ``scale * x + shift``, each (C,)."""
+    if isinstance(bn, ChannelBias):
+        return torch.ones_like(bn.bias), bn.bias
     assert bn.running_mean is not None
     assert bn.running_var is not None
     scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)

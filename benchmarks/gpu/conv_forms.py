@@ -83,7 +83,7 @@ def _levels(
     side = config.decoder.patch_grid
     grid = (side, side) if side else (height // 32, width // 32)
     for level, block in enumerate(decoder.meta_blocks()):
-        stride = 32 >> level
+        stride = config.decoder.strides[level]
         yield level, block, grid, (height // stride // grid[0], width // stride // grid[1])
 
 

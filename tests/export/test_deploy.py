@@ -116,8 +116,6 @@ def test_tiles_of_a_gather_equal_tiles_of_unfolding(grid, size):
 @pytest.mark.parametrize(
     "case", ["camvid-s", "camvid-l", "voc-l", "static", "edge-n", "plain head"]
 )
-    "case", ["camvid-s", "camvid-l", "voc-l", "static", "edge-n", "plain head"]
-)
 def test_the_mask_is_the_largest_logit_everywhere(case):
     """However the tail is laid out: in patches, channels-last or channel by channel."""
     net = calibrated.calibrated_network(CASES[case], SIZE).double()

@@ -74,7 +74,9 @@ class DecoderConfig:
     """Hidden over input channels of an inverted residual."""
     base_weights: bool = False
     """Add learned weights, the same for every patch and image, to the generated ones: the decoder
-    then starts as an ordinary one, and the signal learns how each patch departs from it."""
+    then starts as an ordinary one, and the signal learns how each patch departs from it. Logits of
+    a pointwise last level then have a bias in the place of the batch norm that generated weights of
+    any size need: it would give a rare class the spread of a frequent one."""
     pyramid_taps: int = 0
     """0: each level has its own tap and stride (the published networks). Otherwise all levels stand
     at one stride, behind an ordinary feature pyramid of so many taps from stride 32 on
@@ -85,6 +87,13 @@ class DecoderConfig:
     """Initial gain of the last batch norm, whose output the logits are. At 1 all logits start
     within about +-2 and Adam moves the gain by at most the learning rate a step: a short training
     ends before rare classes can win. The published networks were trained from 1."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the maps the levels put out, coarse first."""
+        if self.pyramid_taps:
+            return (64 >> self.pyramid_taps,) * len(self.levels)
+        return tuple(32 >> level for level in range(len(self.levels)))
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.levels) <= 6:

@@ -61,7 +61,7 @@ class Decoder(nn.Module):
             last = index + 1 == len(config.levels)
             outputs = num_classes if last else level.channels
             blocks.append(
-                MetaConv(inputs, outputs, last=last)
+                MetaConv(inputs, outputs, last=last, normalised=not (last and config.base_weights))
                 if level.kernel == 1
                 else MetaInvertedResidual(
                     inputs, outputs, expansion=config.expansion, halo=config.halo
@@ -142,8 +142,10 @@ class Decoder(nn.Module):
 
 
 def _set_gain(last: MetaBlock, gain: float) -> None:
-    """Let the last level's batch norm start at `gain`."""
-    nn.init.constant_((last.bn if isinstance(last, MetaConv) else last.bn3).weight, gain)
+    """Let the last level's batch norm, if it has one, start at `gain`."""
+    norm = last.bn if isinstance(last, MetaConv) else last.bn3
+    if isinstance(norm, nn.BatchNorm2d):
+        nn.init.constant_(norm.weight, gain)
 
 
 def _fan_ins(block: MetaBlock) -> list[tuple[int, int]]:

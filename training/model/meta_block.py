@@ -20,6 +20,18 @@ from training.model.patchwise import (
 )
 
 
+class ChannelBias(nn.Module):
+    """A learned value for each channel, added to (N, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return x + self.bias[:, None, None]
+
+
 class MetaConv(nn.Module):
     """Kernel-1 level: patch-wise 1x1 convolution, batch norm, ReLU.
 
@@ -27,11 +39,21 @@ class MetaConv(nn.Module):
     every class that is already unlikely, and leave a tie where all are.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, last: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, last: bool = False, normalised: bool = True
+    ) -> None:
+        """One level.
+
+        Args:
+            inputs: channels read.
+            outputs: channels put out.
+            last: whether these are the logits.
+            normalised: False puts a learned bias in the place of the batch norm.
+        """
         super().__init__()
         self.inputs, self.outputs, self.last = inputs, outputs, last
         self.num_dynamic_weights = inputs * outputs
-        self.bn = nn.BatchNorm2d(outputs)
+        self.bn = nn.BatchNorm2d(outputs) if normalised else ChannelBias(outputs)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """(N, inputs, H, W) and (N, p, gh, gw) -> (N, outputs, H, W)."""
