@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.allocator import keep_freed_memory
+from edge_runtime.backends.blocked.load import Prepared, plain, prepare
 from edge_runtime.backends.settings import OrtSettings
 from edge_runtime.errors import BackendError, DependencyError, ManifestError
 
@@ -75,30 +76,48 @@ class OnnxRuntimeBackend:
         ort = _import()
         self.tuned = threads is None and settings != DEFAULTS
         """Whether `settings` were found by tuning; then the name says them too."""
-        self.settings = settings if threads is None else OrtSettings(threads)
-        tuned = f"; tuned: {settings}" if self.tuned else ""
-        self.name = f"onnxruntime {ort.__version__} (CPU{tuned})"
+        self.settings = settings
+        if threads is not None:
+            self.settings = OrtSettings(threads, blocked=settings.blocked)
         self.inputs = manifest.inputs
         self.outputs = manifest.outputs
         self.feeds: Mapping[str, NDArray[Any]] = {}
         self.fetches: Mapping[str, NDArray[Any]] = {}
         self._path = path
         self._clock = clock
-        self._errors = _error_types()
-        try:
-            self._session = ort.InferenceSession(
-                str(path),
-                session_options(ort, threads, settings),
-                providers=["CPUExecutionProvider"],
-            )
-        except self._errors as error:
-            raise BackendError(
-                f"{path} is not a model that onnxruntime {ort.__version__} can load "
-                f"({_first_line(error)}); copy it again or export it anew"
-            ) from error
+        self._errors = error_types()
+        self._session, prepared = self._open(ort, self._prepared())
+        self.blocked = prepared.model is not None
+        """Whether convolutions were rewritten, see `edge_runtime.backends.blocked`."""
+        words = ["CPU", prepared.words, f"tuned: {settings}" if self.tuned else ""]
+        self.name = f"onnxruntime {ort.__version__} ({'; '.join(filter(None, words))})"
         _check(path, "input", manifest.inputs, self._session.get_inputs())
         _check(path, "output", manifest.outputs, self._session.get_outputs())
         self._binding: Any = None
+
+    def _prepared(self) -> Prepared:
+        if not self.settings.blocked:
+            return plain("switched off")
+        return prepare(self._path, self.settings.threads or len(usable_cores()) or 1)
+
+    def _open(self, ort: ModuleType, prepared: Prepared) -> tuple[Any, Prepared]:
+        """A session of the rewritten model, or of the file; and what it is one of."""
+        if prepared.model is not None:
+            try:
+                return self._session_of(ort, prepared.model), prepared
+            except self._errors:  # the file itself may still be sound
+                prepared = plain("onnxruntime refuses the rewritten model")
+        try:
+            return self._session_of(ort, str(self._path)), prepared
+        except self._errors as error:
+            raise BackendError(
+                f"{self._path} is not a model that onnxruntime {ort.__version__} can load "
+                f"({_first_line(error)}); copy it again or export it anew"
+            ) from error
+
+    def _session_of(self, ort: ModuleType, model: str | bytes) -> Any:
+        options = session_options(ort, None, self.settings)
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def __enter__(self) -> Self:
         self.feeds = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.inputs}
@@ -200,7 +219,7 @@ def _import() -> ModuleType:
     return module
 
 
-def _error_types() -> tuple[type[Exception], ...]:
+def error_types() -> tuple[type[Exception], ...]:
     """ONNX Runtime's exceptions have no base of their own; these are all of them."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 

@@ -1,4 +1,4 @@
-"""Settings of ONNX Runtime that change its speed and never its arithmetic."""
+"""Settings of ONNX Runtime that change its speed and, but for rounding, never its results."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class OrtSettings:
     block_base: int | None = None
     """Work of an operator is dealt out in blocks that get smaller, beginning with one in so many;
     None deals it out evenly."""
+    blocked: bool = True
+    """Generated convolutions are rewritten for the machine, see `edge_runtime.backends.blocked`."""
 
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
@@ -46,6 +48,7 @@ class OrtSettings:
             "spinning": None if self.spinning == "off" else self.spinning,
             "pinned": "yes" if self.pinned else None,
             "block base": None if self.block_base is None else str(self.block_base),
+            "blocked convolutions": None if self.blocked else "no",
         }
         return {name: value for name, value in words.items() if value is not None}
 
