@@ -18,7 +18,7 @@ from export.layout import tile_pixels, to_patches
 from training.model.meta_block import MetaConv, MetaInvertedResidual
 
 if TYPE_CHECKING:
-    from training.model.meta_block import MetaBlock
+    from training.model.meta_block import ChannelBias, MetaBlock
     from training.model.signal_to_weights import SignalToWeights
 
 
@@ -198,7 +198,11 @@ class StaticBlock(nn.Module):
         self._add(project.reshape(level.outputs, level.hidden, 1, 1), level.bn3, None)
 
     def _add(
-        self, kernel: Tensor, bn: nn.BatchNorm2d, activation: nn.Module | None, groups: int = 1
+        self,
+        kernel: Tensor,
+        bn: nn.BatchNorm2d | ChannelBias,
+        activation: nn.Module | None,
+        groups: int = 1,
     ) -> None:
         scale, shift = bn_scale_shift(bn)
         size = kernel.shape[2]
