@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from calibration.graph import Read
     from calibration.policy import Placement, QuantizedTensor
 
+LATERALS = ".laterals."
+"""In the names of a feature pyramid's convolutions (`training.model.fpn`)."""
 PREFIX = "network."
 """Of weight names in a deploy graph, before the network's own."""
 
@@ -33,6 +35,7 @@ def qat_table(
         ``weights``: convolutions whose weights are quantised; ``sites``: one entry a tensor, with
         its grid and the convolutions that read it (``inputs_of``), put it out, behind their
         activation (``outputs_of``), or end the branch that an Add joins to it (``residual_of``);
+        the sum behind a pyramid's convolution ``laterals.N`` is put out by ``sums.N``;
         ``untrained``: tensors that no convolution names, which keep their calibrated ranges.
     """
     view = GraphView(model)
@@ -106,8 +109,16 @@ def _weight(view: GraphView, node: onnx.NodeProto) -> str | None:
 
 
 def _maker(view: GraphView, name: str) -> str | None:
-    """The convolution that makes a tensor, itself or through the activation behind it."""
+    """The convolution that makes a tensor, itself or through the activation behind it.
+
+    Or the sum of a feature pyramid, which no convolution reads where it is only resized.
+    """
     node = view.producers.get(name)
+    if node is not None and node.op_type == "Add":
+        parts = [view.producers.get(part) for part in node.input]
+        makers = [_weight(view, part) for part in parts if part is not None]
+        laterals = [maker for maker in makers if maker is not None and LATERALS in maker]
+        return laterals[0].replace(LATERALS, ".sums.") if laterals else None
     if node is not None and node.op_type in ACTIVATIONS:
         node = view.producers.get(node.input[0])
     return None if node is None else _weight(view, node)

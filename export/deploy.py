@@ -85,13 +85,15 @@ class DeployNetwork(nn.Module):
         dtype = next(net.parameters()).dtype
         decoder = folded.decoder
         self.backbone, self.reductions = folded.backbone, folded.reductions
-        self.plain_head: FpnDecoder | None = None
+        # Under the network's own names, by which calibration and training know convolutions.
+        self.decoder: FpnDecoder | nn.ModuleDict | None = None
         self.channels_last = False
         if isinstance(decoder, FpnDecoder):  # ordinary convolutions: nothing to lay out anew
-            self.plain_head = decoder
+            self.decoder = decoder
             self.to(dtype)
             return
-        self.pyramid = decoder.pyramid
+        if decoder.pyramid is not None:
+            self.decoder = nn.ModuleDict({"pyramid": decoder.pyramid})
         self.strides = decoder.config.strides
         static = decoder.config.weights == "static"
         self.context_head = None if static else _context_head(folded.context_head, decoder)
@@ -133,8 +135,8 @@ class DeployNetwork(nn.Module):
         features, head = self.backbone(image)
         taps = [reduce(tap) for reduce, tap in zip(self.reductions, features, strict=True)]
         levels = [*reversed(taps), image]
-        if self.plain_head is not None:
-            logits: Tensor = self.plain_head(levels)
+        if isinstance(self.decoder, FpnDecoder):
+            logits: Tensor = self.decoder(levels)
             return logits
         signal = self._signal(head)
         out: Tensor | None = None
@@ -177,10 +179,10 @@ class DeployNetwork(nn.Module):
         """
         size = self._level_size(index)
         parts = [getattr(self, self.coords[index])] if self.coords else []
-        if self.pyramid is None:
+        if not isinstance(self.decoder, nn.ModuleDict):
             parts.append(self._part(taps[index]))
         elif previous is None:
-            parts.append(self._part(self.pyramid(taps)))
+            parts.append(self._part(self.decoder["pyramid"](taps)))
         elif not self.coords and isinstance(self.blocks[index], DynamicConv):
             return previous
         if previous is not None:

@@ -278,8 +278,10 @@ class _OutputHook:
 
 
 def _behind(modules: dict[str, nn.Module], name: str) -> nn.Module:
-    """The convolution, or the last of the activation and folded norm right behind it."""
+    """The convolution, or the last of the activation and folded norm right behind it; or a sum."""
     parent_name, _, own = name.rpartition(".")
+    if parent_name.endswith(".sums"):
+        return modules[name]
     last: nn.Module = _convolution(modules, name)
     parent = modules[parent_name]
     if isinstance(parent, nn.Sequential):
@@ -293,8 +295,10 @@ def _behind(modules: dict[str, nn.Module], name: str) -> nn.Module:
 
 
 def _block(modules: dict[str, nn.Module], name: str) -> nn.Module:
-    """The residual block that a convolution ends."""
+    """The residual block that a convolution ends, or what a pyramid adds to its output."""
     parts = name.split(".")
+    if parts[-2:-1] == ["laterals"]:
+        return modules[".".join((*parts[:-2], "resized", parts[-1]))]
     for end in range(len(parts) - 1, 0, -1):
         found = modules[".".join(parts[:end])]
         if getattr(found, "residual", False):

@@ -237,7 +237,9 @@ def _conditions(kind: str, report: Mapping[str, Any]) -> dict[str, object]:
     """What may explain a difference."""
     if kind in ("bench", EVALUATION):
         device = report.get("device") or {}
-        named = {f"device {key}": value for key, value in device.items()}
+        named: dict[str, object] = {f"device {key}": value for key, value in device.items()}
+        for model in report.get("models", ()):
+            named[f"{model['label']}: backend"] = model["identity"]["backend"]
         return named | {key: report.get(key) for key in ("engine", "size", "resize")}
     found: dict[str, object] = {}
     for name, run in _runs(kind, report):
@@ -255,15 +257,19 @@ def _conditions(kind: str, report: Mapping[str, Any]) -> dict[str, object]:
 
 def _remarks(ours: Mapping[str, object], theirs: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(
-        f"{key}: {_short(ours[key])} and {_short(theirs[key])}"
+        f"{key}: {_short(ours[key], theirs[key])} and {_short(theirs[key], ours[key])}"
         for key in ours
         if key in theirs and ours[key] != theirs[key]
     )
 
 
-def _short(value: object) -> str:
+def _short(value: object, other: object) -> str:
+    """A value in words, cut where it is long, but not before it differs from the other."""
     text = "not known" if value is None else str(value)
-    return text if len(text) <= 40 else f"{text[:16]}..."
+    pairs = zip(text, str(other), strict=False)
+    same = next((place for place, (one, two) in enumerate(pairs) if one != two), 0)
+    length = max(16, same + 12)
+    return text if len(text) <= max(40, length) else f"{text[:length]}..."
 
 
 def worst(differences: Sequence[Difference]) -> str:

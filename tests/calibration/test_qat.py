@@ -159,6 +159,16 @@ def test_fake_quantised_network_is_the_qdq_graph(net, exported, tmp_path, policy
     }  # a part of a concat, quantised with the whole
 
 
+@pytest.mark.parametrize("policy", TRAINABLE)
+@pytest.mark.parametrize("name", ["edge-n+fpn=16", "street-n"])
+def test_other_heads_find_their_convolutions_too(name, policy, tmp_path):
+    other = calibrated_network(preset(name), SIZE)
+    graph = to_onnx(other, SIZE, "logits")
+    placement, ranges = calibrated(graph, policy)
+    prepared = prepare_qat(other, table_of(graph, placement, ranges, tmp_path)).eval()
+    assert_as_near_as_two_runs(prepared, insert(graph, placement, ranges), (0, 7))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", TRAINABLE)
 def test_after_training_the_export_is_what_was_trained(net, exported, tmp_path, policy):

@@ -148,6 +148,15 @@ def test_the_last_pointwise_level_puts_out_logits_of_either_sign():
         assert (logits < 0).float().mean() > 0.1
 
 
+def test_whole_patches_are_asked_for_where_there_are_patches():
+    # twelve rows at stride 32 make no eight patches, 96 at stride 4 do
+    check_size(preset("edge-n+grid=8"), 384, 512)
+    for plain in ("edge-n+static+grid=8", "edge-n+fpn=32+grid=8", "camvid-s+static+grid=8"):
+        check_size(preset(plain), 384, 512)
+    with pytest.raises(OptionError, match="multiples of 256"):
+        check_size(preset("camvid-s+grid=8"), 384, 512)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

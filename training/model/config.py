@@ -53,7 +53,7 @@ class DecoderConfig:
     """The multi-scale decoder."""
 
     levels: tuple[LevelConfig, ...]
-    """Coarse to fine, from stride 32. A sixth level works on the image itself."""
+    """Coarse to fine, from stride 32, unless behind a pyramid. A sixth level works on the image."""
     weights: Literal["patch", "static", "fpn"] = "patch"
     """``patch``: generated from the signal, per patch; ``static``: ordinary learned ones; ``fpn``:
     a plain feature pyramid of the last level's channels instead of meta blocks (the baseline)."""
@@ -75,8 +75,9 @@ class DecoderConfig:
     base_weights: bool = False
     """Add learned weights, the same for every patch and image, to the generated ones: the decoder
     then starts as an ordinary one, and the signal learns how each patch departs from it. Logits of
-    a pointwise last level then have a bias in the place of the batch norm that generated weights of
-    any size need: it would give a rare class the spread of a frequent one."""
+    a pointwise last level, static or not, then have a bias in the place of the batch norm that
+    generated weights of any size need: it would give a rare class the spread of a frequent one.
+    `logit_scale` then says nothing."""
     pyramid_taps: int = 0
     """0: each level has its own tap and stride (the published networks). Otherwise all levels stand
     at one stride, behind an ordinary feature pyramid of so many taps from stride 32 on
@@ -147,9 +148,10 @@ def check_size(config: HyperSegConfig, height: int, width: int) -> None:
         OptionError: height or width is no multiple, too small, or not divided by the patch grid.
     """
     step = config.size_multiple
-    if config.decoder.patch_grid is not None:
-        # The coarsest level, at stride 32, must divide into whole patches.
-        step = math.lcm(step, 32 * config.decoder.patch_grid)
+    decoder = config.decoder
+    if decoder.patch_grid is not None and decoder.weights == "patch":
+        # The coarsest level must divide into whole patches.
+        step = math.lcm(step, decoder.strides[0] * decoder.patch_grid)
     if height >= 1 and width >= 1 and height % step == 0 and width % step == 0:
         return
     below = f"{max(height // step, 1) * step}x{max(width // step, 1) * step}"

@@ -1,4 +1,7 @@
-"""The multi-scale decoder: level by level from stride 32 up, each with weights from the signal."""
+"""The decoder: level by level, each with weights from the signal.
+
+Its levels go from stride 32 up, or stand at one stride behind a feature pyramid.
+"""
 
 from __future__ import annotations
 
@@ -82,11 +85,12 @@ class Decoder(nn.Module):
         """Logits at the stride of the last level.
 
         Args:
-            taps: reduced features from stride 32 to 2, then the image; as many as levels.
+            taps: reduced features from stride 32 to 2, then the image; those that no level and no
+                pyramid reads may be missing.
             signal: (N, S, H/32, W/32).
 
         Returns:
-            (N, num_classes, h, w), h and w those of the last tap.
+            (N, num_classes, h, w), h and w those of the finest tap read.
         """
         weights = self.generate_weights(signal)
         out: Tensor | None = None

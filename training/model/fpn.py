@@ -26,6 +26,9 @@ class FeaturePyramid(nn.Module):
     def __init__(self, tap_channels: Sequence[int], width: int) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(nn.Conv2d(inputs, width, 1) for inputs in tap_channels)
+        # They do nothing, and give what an addition reads and makes a name to hang a quantiser on.
+        self.resized = nn.ModuleList(nn.Identity() for _ in tap_channels)
+        self.sums = nn.ModuleList(nn.Identity() for _ in tap_channels)
         self.smooth = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         )
@@ -37,11 +40,13 @@ class FeaturePyramid(nn.Module):
             taps: features from stride 32 on; those finer than the map are not read.
         """
         out: Tensor | None = None
-        for tap, lateral in zip(taps, self.laterals, strict=False):
+        modules = zip(taps, self.laterals, self.resized, self.sums, strict=False)
+        for tap, lateral, resized, summed in modules:
             x: Tensor = lateral(tap)
             if out is not None:
                 size = (int(x.shape[2]), int(x.shape[3]))
-                x = x + F.interpolate(out, size, mode="bilinear", align_corners=False)
+                out = F.interpolate(out, size, mode="bilinear", align_corners=False)
+                x = summed(x + resized(out))
             out = x
         assert out is not None
         smooth: Tensor = self.smooth(out)

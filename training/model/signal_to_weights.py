@@ -37,7 +37,8 @@ class SignalToWeights(nn.Module):
             num_weights: p.
             groups: of the convolution.
             base: (p,) weights that are added to the generated ones and learned, from this start on:
-                the convolution's bias. The generated ones then start at zero. None: no bias.
+                the convolution's bias, which weight decay spares. The generated ones then start at
+                zero. None: no bias.
         """
         super().__init__()
         self.offset, self.channels, self.num_weights = offset, channels, num_weights

@@ -221,11 +221,12 @@ def test_evaluations_of_different_things_are_not_compared(key):
         compare(evaluation(0.7), evaluation(0.7, **{key: "else"}))
 
 
-def bench(median, curve=()):
+def bench(median, curve=(), backend="onnxruntime 1.31.1 (CPU)"):
     summary = {"min": 1, "max": 2, "mean": median, "median": median, "variation": 0.01,
                "percentiles": {"p90": median, "p95": median, "p99": median}}  # fmt: skip
     model = {
         "label": "m",
+        "identity": {"backend": backend},
         "metrics_ms": {"wall": summary, "h2d": None},
         "throughput_qps": 1e3 / median,
         "masks": {"agreement": None},
@@ -243,6 +244,19 @@ def test_benches_are_tested_by_the_windows_of_a_sustained_measurement():
     assert figure(single, "wall median").interval_percent is None
     assert figure(single, "wall median").verdict == "worse"
     assert asdict(figure(single, "throughput"))["change_percent"] == pytest.approx(-9.1, abs=0.1)
+
+
+def test_another_form_of_the_same_engine_is_told_where_long_names_begin_alike():
+    forms = [
+        f"onnxruntime 1.31.1 (CPU; {words}; tuned: threads 1, spinning within-run)"
+        for words in ("plain convolutions: switched off", "convolutions in blocks of 16")
+    ]
+    (remark,) = compare(*(bench(20.0, backend=form) for form in forms)).remarks
+    assert remark == (
+        "m: backend: onnxruntime 1.31.1 (CPU; plain convol... and "
+        "onnxruntime 1.31.1 (CPU; convolutions..."
+    )
+    assert not compare(bench(20.0), bench(21.0)).remarks
 
 
 @pytest.mark.parametrize("kind", ["latency", "cameras", "soak", "bench"])
