@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_runtime.allocator import keep_freed_memory
 from edge_runtime.backends.blocked.load import Prepared, plain, prepare
+from edge_runtime.backends.blocked.optimised import may_have_gates, open_folded
 from edge_runtime.backends.settings import OrtSettings
 from edge_runtime.errors import BackendError, DependencyError, ManifestError
 
@@ -86,38 +89,14 @@ class OnnxRuntimeBackend:
         self._path = path
         self._clock = clock
         self._errors = error_types()
-        self._session, prepared = self._open(ort, self._prepared())
-        self.blocked = prepared.model is not None
-        """Whether convolutions were rewritten, see `edge_runtime.backends.blocked`."""
-        words = ["CPU", prepared.words, f"tuned: {settings}" if self.tuned else ""]
+        self._session, prepared = open_session(ort, path, self.settings)
+        self.blocked = prepared.rewritten
+        """Whether the graph was rewritten, see `edge_runtime.backends.blocked`."""
+        words = ["CPU", str(prepared), f"tuned: {settings}" if self.tuned else ""]
         self.name = f"onnxruntime {ort.__version__} ({'; '.join(filter(None, words))})"
         _check(path, "input", manifest.inputs, self._session.get_inputs())
         _check(path, "output", manifest.outputs, self._session.get_outputs())
         self._binding: Any = None
-
-    def _prepared(self) -> Prepared:
-        if not self.settings.blocked:
-            return plain("switched off")
-        return prepare(self._path, self.settings.threads or len(usable_cores()) or 1)
-
-    def _open(self, ort: ModuleType, prepared: Prepared) -> tuple[Any, Prepared]:
-        """A session of the rewritten model, or of the file; and what it is one of."""
-        if prepared.model is not None:
-            try:
-                return self._session_of(ort, prepared.model), prepared
-            except self._errors:  # the file itself may still be sound
-                prepared = plain("onnxruntime refuses the rewritten model")
-        try:
-            return self._session_of(ort, str(self._path)), prepared
-        except self._errors as error:
-            raise BackendError(
-                f"{self._path} is not a model that onnxruntime {ort.__version__} can load "
-                f"({_first_line(error)}); copy it again or export it anew"
-            ) from error
-
-    def _session_of(self, ort: ModuleType, model: str | bytes) -> Any:
-        options = session_options(ort, None, self.settings)
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def __enter__(self) -> Self:
         self.feeds = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.inputs}
@@ -155,6 +134,53 @@ class OnnxRuntimeBackend:
                 f"{self._path.name} failed while running: {_first_line(error)}"
             ) from error
         stamps.infer_end_ns = stamps.d2h_end_ns = self._clock()
+
+
+def open_session(
+    ort: ModuleType, path: Path, settings: OrtSettings = DEFAULTS
+) -> tuple[Any, Prepared]:
+    """A session of a model file, rewritten for this machine where that can be done.
+
+    Args:
+        ort: the module.
+        path: the file; it is only read.
+        settings: found by tuning.
+
+    Returns:
+        The session, and what it is one of.
+
+    Raises:
+        BackendError: the file is not a model, is damaged, or needs what this version lacks.
+    """
+    prepared, gates = plain("switched off"), False
+    if settings.blocked:
+        prepared = prepare(path, settings.threads or len(usable_cores()) or 1)
+        gates = may_have_gates(path)
+    if prepared.model is not None:
+        try:
+            session, folded = _session(ort, prepared.model, settings, gates)
+            return session, replace(prepared, gates=folded)
+        except error_types():  # the file itself may still be sound
+            prepared = plain("onnxruntime refuses the rewritten model")
+    try:
+        session, folded = _session(ort, str(path), settings, gates)
+    except error_types() as error:
+        raise BackendError(
+            f"{path} is not a model that onnxruntime {ort.__version__} can load "
+            f"({_first_line(error)}); copy it again or export it anew"
+        ) from error
+    return session, replace(prepared, gates=folded)
+
+
+def _session(
+    ort: ModuleType, model: str | bytes, settings: OrtSettings, gates: bool
+) -> tuple[Any, int]:
+    """A session, and how many gates are folded in it."""
+    options = partial(session_options, ort, None, settings)
+    folded = open_folded(ort, model, options, error_types()) if gates else None
+    if folded is not None:
+        return folded
+    return ort.InferenceSession(model, options(), providers=["CPUExecutionProvider"]), 0
 
 
 def session_options(ort: ModuleType, threads: int | None, settings: OrtSettings = DEFAULTS) -> Any:

@@ -31,7 +31,8 @@ class OrtSettings:
     """Work of an operator is dealt out in blocks that get smaller, beginning with one in so many;
     None deals it out evenly."""
     blocked: bool = True
-    """Generated convolutions are rewritten for the machine, see `edge_runtime.backends.blocked`."""
+    """The graph is rewritten for the machine, see `edge_runtime.backends.blocked`. No stage of the
+    tuning tries it, as it moves results by rounding."""
 
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:

@@ -14,6 +14,7 @@ from edge_runtime.backends import ort as backends
 from edge_runtime.backends.base import EngineStamps, open_backend
 from edge_runtime.backends.blocked import probe
 from edge_runtime.backends.blocked.load import AS_IT_IS, Prepared, most_groups, prepare
+from edge_runtime.backends.blocked.model_file import PIECE, pieces, rewritten
 from edge_runtime.backends.settings import OrtSettings
 from edge_runtime.errors import BackendError
 from edge_runtime.street.camera import StreetCamera, StreetOptions
@@ -191,7 +192,48 @@ def test_weights_in_other_files_are_left_there(tmp_path):
     path = tmp_path / "split.onnx"
     onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
 
-    assert prepare(path, 1) == AS_IT_IS
+    prepared = prepare(path, 1)
+
+    assert prepared.model is None
+    assert "plain convolutions: " in str(prepared)
+
+
+def test_a_file_that_is_cut_short_while_it_is_read_ends_nothing(tmp_path):
+    path = tmp_path / "shrinking.onnx"
+    path.write_bytes(bytes(3 * PIECE))
+    reading = pieces(path)
+    assert len(next(reading)) == PIECE
+    path.write_bytes(b"")
+    assert list(reading) == []
+
+
+def test_what_lies_across_two_pieces_is_found(tmp_path):
+    path = tmp_path / "long.onnx"
+    attribute = b"\n\x05group\x18\x80\x40"  # group: 8192
+    for start in (PIECE - len(attribute) // 2, PIECE - len(attribute), PIECE):
+        path.write_bytes(bytes(start) + attribute + bytes(PIECE))
+        assert most_groups(path) == 8192
+
+
+def test_an_onnx_that_cannot_be_imported_costs_the_speed_alone(tmp_path, monkeypatch, blocked):
+    # given onnx and protobuf of versions that do not go together, which say so as they like
+    broken = "raise TypeError('Descriptors cannot be created directly')"
+    (tmp_path / "onnx.py").write_text(broken)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "onnx"]:
+        monkeypatch.delitem(sys.modules, name)
+    # when
+    backend = open_backend(STREET, read_manifest(STREET), threads=1)
+    # then
+    assert backend.name.endswith("(CPU; plain convolutions: onnx does not load (TypeError))")
+
+
+def test_a_model_that_vanishes_or_is_too_large_is_left_as_it_is(tmp_path):
+    def too_large(model):
+        raise MemoryError
+
+    assert rewritten(tmp_path / "gone.onnx", lambda model: 1) == (b"", 0)
+    assert rewritten(STREET, too_large) == (b"", 0)
 
 
 def test_settings_stored_before_there_was_a_switch_leave_it_on():

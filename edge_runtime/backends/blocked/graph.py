@@ -6,6 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     import numpy as np
     import onnx
     from numpy.typing import NDArray
@@ -23,6 +25,8 @@ class Graph:
         self._uses = Counter(name for node in self.nodes for name in node.input)
         self._uses.update(value.name for value in graph.output)
         fed = {value.name for value in graph.input}
+        stated = (*graph.value_info, *graph.input, *graph.output)
+        self._types = {value.name: value.type for value in stated}
         self._constants = {t.name: t for t in graph.initializer if t.name not in fed}
         inner = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
         self.nested = any(a.type in inner for node in self.nodes for a in node.attribute)
@@ -31,13 +35,25 @@ class Graph:
         self._value = helper.get_attribute_value
         self._float = TensorProto.FLOAT
 
-    def maker(self, name: str, operator: str) -> onnx.NodeProto | None:
-        """The node that makes a tensor, if it is such a standard operator."""
-        return _standard(self._makers.get(name), operator)
+    def maker(self, name: str, operator: str, domain: str = "") -> onnx.NodeProto | None:
+        """The node that makes a tensor, if it is such an operator, by default a standard one."""
+        return _of_kind(self._makers.get(name), operator, domain)
 
     def reader(self, name: str, operator: str) -> onnx.NodeProto | None:
         """The only node that reads a tensor, if it is such a standard operator."""
-        return _standard(self._readers.get(name), operator) if self._uses[name] == 1 else None
+        return _of_kind(self._readers.get(name), operator) if self.uses(name) == 1 else None
+
+    def uses(self, name: str) -> int:
+        """How often a tensor is read, as an output of the graph too."""
+        return self._uses[name]
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape that the file states for a tensor, if it is a fixed one."""
+        if name not in self._types:
+            return None
+        dimensions = self._types[name].tensor_type.shape.dim
+        sizes = tuple(dimension.dim_value for dimension in dimensions)
+        return sizes if all(sizes) else None
 
     def attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
         """The attributes that a node states."""
@@ -66,7 +82,23 @@ class Graph:
         return value if value is not None and value.dtype == "float32" else None
 
 
-def _standard(node: onnx.NodeProto | None, operator: str) -> onnx.NodeProto | None:
-    if node is None or node.op_type != operator or node.domain not in ("", "ai.onnx"):
+def needed(nodes: Sequence[onnx.NodeProto], wanted: Iterable[str]) -> list[onnx.NodeProto]:
+    """Nodes whose outputs somebody reads, of nodes in the order of their computation."""
+    kept, read = [], set(wanted)
+    for node in reversed(nodes):
+        if read.intersection(node.output):
+            kept.append(node)
+            read.update(node.input)
+    return kept[::-1]
+
+
+def channel_major(reorder: onnx.NodeProto) -> bool:
+    """Whether the plain side of a reordering is (N, C, H, W)."""
+    return all(a.i == 0 for a in reorder.attribute if a.name == "channels_last")
+
+
+def _of_kind(node: onnx.NodeProto | None, operator: str, domain: str = "") -> onnx.NodeProto | None:
+    if node is None or node.op_type != operator:
         return None
-    return node
+    found = "" if node.domain == "ai.onnx" else node.domain
+    return node if found == domain else None

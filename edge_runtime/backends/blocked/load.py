@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING
+
+from edge_runtime.backends.blocked.model_file import missing_onnx, pieces, rewritten
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import onnx
 
 LEAST_GROUPS = 4096
 """Groups of a convolution from which a rewrite is thought of: one per patch and channel are more,
@@ -26,7 +25,18 @@ class Prepared:
     model: bytes | None
     """The rewritten model; None to open the file."""
     words: str
-    """For people; empty if the model has nothing that could be rewritten."""
+    """For people; empty if the model has no convolution that could be rewritten."""
+    gates: int = 0
+    """How many are folded into weights, see `edge_runtime.backends.blocked.optimised`."""
+
+    @property
+    def rewritten(self) -> bool:
+        """Whether anything differs from the file."""
+        return self.model is not None or self.gates > 0
+
+    def __str__(self) -> str:
+        gates = "gates folded into weights" if self.gates else ""
+        return "; ".join(filter(None, (self.words, gates)))
 
 
 AS_IT_IS = Prepared(None, "")
@@ -44,26 +54,18 @@ def prepare(path: Path, threads: int) -> Prepared:
     """
     if most_groups(path) < LEAST_GROUPS:
         return AS_IT_IS
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError
-    except ImportError:
-        return plain("onnx is not installed")
+    if reason := missing_onnx():
+        return plain(reason)
     from edge_runtime.backends.blocked.probe import machine_block
     from edge_runtime.backends.blocked.rewrite import rewrite
 
     block = machine_block()
     if block is None:
         return plain("onnxruntime has no blocked ones here")
-    try:
-        model = onnx.load(path, load_external_data=False)
-        # What lies in other files is found by the path, which bytes do not have.
-        levels = 0 if _in_other_files(model) else rewrite(model, block, threads)
-    except (DecodeError, ValueError, TypeError, LookupError):
-        return AS_IT_IS
+    model, levels = rewritten(path, lambda found: rewrite(found, block, threads))
     if not levels:
-        return AS_IT_IS
-    return Prepared(model.SerializeToString(), f"convolutions in blocks of {block}")
+        return plain("not of the known form")
+    return Prepared(model, f"convolutions in blocks of {block}")
 
 
 def plain(reason: str) -> Prepared:
@@ -73,18 +75,9 @@ def plain(reason: str) -> Prepared:
 
 def most_groups(path: Path) -> int:
     """The largest number of groups of any convolution in a model file; 0 without one."""
-    try:
-        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            return max((_varint(match) for match in GROUPS.findall(data)), default=0)
-    except (OSError, ValueError):  # it cannot be read, or is empty
-        return 0
+    found = (match for piece in pieces(path) for match in GROUPS.findall(piece))
+    return max(map(_varint, found), default=0)
 
 
 def _varint(data: bytes) -> int:
     return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(data))
-
-
-def _in_other_files(model: onnx.ModelProto) -> bool:
-    from onnx import TensorProto
-
-    return any(t.data_location == TensorProto.EXTERNAL for t in model.graph.initializer)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.backends.blocked.emit import DOMAIN, Emitter
-from edge_runtime.backends.blocked.graph import Graph
+from edge_runtime.backends.blocked.graph import Graph, needed
 from edge_runtime.backends.blocked.pattern import TAPS, find_levels
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def rewrite(model: onnx.ModelProto, block: int, threads: int, cache: int = CACHE
         nodes[place : place + 1] = emitter.nodes
         model.graph.initializer.extend(emitter.constants)
     if levels:
-        kept = _read(nodes, {value.name for value in model.graph.output})
+        kept = needed(nodes, {value.name for value in model.graph.output})
         del model.graph.node[:]
         model.graph.node.extend(kept)
         if all(opset.domain != DOMAIN for opset in model.opset_import):
@@ -172,13 +172,3 @@ class _Blocked:
     def _padded(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
         """(rows, hidden) -> (rows, channels), with zeros."""
         return np.pad(channels, ((0, 0), (0, self.channels - self.level.hidden)))
-
-
-def _read(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
-    """Nodes whose outputs somebody reads, of nodes in the order of their computation."""
-    kept = []
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            kept.append(node)
-            wanted.update(node.input)
-    return kept[::-1]
