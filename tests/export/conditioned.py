@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SIDES = dict.fromkeys(PRESETS, 128) | {"voc-l": 256}
 """At 128 the coarsest map of voc-l is one pixel, and batch norms calibrated on two values amplify
 every rounding."""
-TIE = 4e-5
+TIE = 1e-4
 """Two logits that are nearer than this, by the largest one, may change places by rounding."""
 
 
