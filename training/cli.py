@@ -164,15 +164,19 @@ def train(
 
     from training import job
     from training.display import terminal
+    from training.distributed import RankError, end_alone
     from training.reports.account import account
 
     mode = {None: "new", "yes": "resume", "auto": "auto"}[resume]
     prints = output.shows or output.quiet
-    with terminal(quiet=output.quiet, stdout=prints) as display:
-        outcome = job.run(given, run, mode=mode, epochs=epochs, display=display)  # type: ignore[arg-type]  # click checked the choice
-        if outcome.main:
-            display.report(_ending(outcome, run))
-            output.deliver_facts("train", {**account(run)[0], "stopped": outcome.stopped})
+    try:
+        with terminal(quiet=output.quiet, stdout=prints) as display:
+            outcome = job.run(given, run, mode=mode, epochs=epochs, display=display)  # type: ignore[arg-type]  # click checked the choice
+            if outcome.main:
+                display.report(_ending(outcome, run))
+                output.deliver_facts("train", {**account(run)[0], "stopped": outcome.stopped})
+    except RankError as error:
+        end_alone(error, "hyperseg")
     return _EXIT_CODES.get(outcome.stopped or "", 0)
 
 

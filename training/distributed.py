@@ -9,10 +9,12 @@ after `PATIENCE` (NCCL).
 from __future__ import annotations
 
 import os
+import re
+import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -145,7 +147,9 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:  # torch has no common class for what the backends raise
-            reason = str(error).splitlines()[0]
+            # The first sentence, without the place in gloo's source before it.
+            reason = re.sub(r"^\[[^]]*\.cc:\d+\] ", "", str(error).splitlines()[0])
+            reason = reason.partition(". ")[0]
             if self.size == 1 or not any(word in str(error).lower() for word in _LOST):
                 raise
             raise RankError(
@@ -216,6 +220,19 @@ def _take_device(device: str, ranks: Ranks) -> str:
         )
     torch.cuda.set_device(ranks.local_rank)
     return "nccl"
+
+
+def end_alone(error: RankError, program: str) -> NoReturn:
+    """End a process that has lost the others: one line, and the error's exit code.
+
+    For programs, in the place of ``sys.exit``. gloo keeps threads for a connection that broke, and
+    they outlive `torch.distributed.destroy_process_group`; an interpreter that shuts down beneath
+    them is aborted now and then (SIGABRT), so this one does not shut down but ends.
+    """
+    sys.stdout.flush()
+    sys.stderr.write(f"{program}: error: {error}\n")
+    sys.stderr.flush()
+    os._exit(error.exit_code)
 
 
 def _leave_together() -> None:

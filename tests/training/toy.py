@@ -20,7 +20,7 @@ from torch import nn
 from edge_runtime.errors import HypersegError
 from edge_runtime.labels import LabelSet
 from training.data.pairs import Sample
-from training.distributed import Ranks, processes
+from training.distributed import RankError, Ranks, end_alone, processes
 from training.options import AugmentOptions, TrainOptions
 from training.train import Outcome, Setup, train
 
@@ -158,6 +158,8 @@ def program(folder: str, *arguments: str) -> int:
                 ranks=ranks,
                 **changes,
             )
+    except RankError as error:
+        end_alone(error, "toy")
     except HypersegError as error:
         print(f"toy: error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
