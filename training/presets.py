@@ -150,7 +150,7 @@ _ENCODERS = (
 )
 """As `training.model.encoders.ENCODER_NAMES`, which cannot be read without torch."""
 
-_NUMBERED = {"grid": "patch_grid", "fpn": "fpn_width"}
+_NUMBERED = {"grid": "patch_grid", "fpn": "fpn_width", "pyramid": "pyramid_width"}
 """Variations that are given a number, as arguments of `variant`."""
 _NAMED: dict[str, dict[str, Any]] = {
     "static": {"static": True},
@@ -211,6 +211,7 @@ def variant(
     wiring: Literal["sliced", "shared", "nested"] | None = None,
     depthwise: bool = False,
     base_weights: bool | None = None,
+    pyramid_width: int | None = None,
     fpn_width: int | None = None,
     labels: LabelSet | None = None,
 ) -> HyperSegConfig:
@@ -225,27 +226,26 @@ def variant(
         wiring: ``sliced`` lets every level read its own share of the signal.
         depthwise: a generated 3x3 inside the finest level, as narrow as the level's input.
         base_weights: with or without learned weights below the generated ones.
+        pyramid_width: two pointwise levels of so many channels, over learned weights, behind a
+            pyramid as wide that ends at the same stride: the decoder of ``edge-n``.
         fpn_width: a plain feature pyramid of so many channels as the head, the baseline.
         labels: other classes.
 
     Returns:
         The changed configuration.
     """
-    decoder: dict[str, Any] = {}
+    simple = {"coords": coords, "wiring": wiring, "base_weights": base_weights}
+    decoder: dict[str, Any] = {name: value for name, value in simple.items() if value is not None}
     if patch_grid != "same":
         decoder["patch_grid"] = patch_grid
     if static is not None:
         decoder["weights"] = "static" if static else "patch"
-    if coords is not None:
-        decoder["coords"] = coords
-    if wiring is not None:
-        decoder["wiring"] = wiring
-    if base_weights is not None:
-        decoder["base_weights"] = base_weights
     if depthwise:
         finest = replace(base.decoder.levels[-1], kernel=3)
         decoder |= {"levels": (*base.decoder.levels[:-1], finest), "expansion": 1}
     config = replace(base, decoder=replace(base.decoder, **decoder))
+    if pyramid_width is not None:
+        config = _behind_pyramid(config, pyramid_width)
     if fpn_width is not None:
         config = _with_fpn(config, fpn_width)
     if encoder is not None:
@@ -253,6 +253,24 @@ def variant(
     if labels is not None:
         config = replace(config, num_classes=len(labels), labels=labels.name)
     return config
+
+
+def _behind_pyramid(config: HyperSegConfig, width: int) -> HyperSegConfig:
+    """The same encoder, read without reductions, under the decoder of ``edge-n``."""
+    taps = config.decoder.pyramid_taps or len(config.decoder.levels)
+    levels = tuple(replace(level, channels=width, kernel=1) for level in config.decoder.levels[-2:])
+    decoder = replace(
+        config.decoder,
+        levels=levels,
+        pyramid_taps=taps,
+        pyramid_channels=width,
+        coords=False,
+        base_weights=True,
+        joint_levels=0,
+        wiring="sliced",
+    )
+    encoder = replace(config.encoder, tap_channels=(None,) * 5)
+    return replace(config, decoder=decoder, encoder=encoder)
 
 
 def _with_fpn(config: HyperSegConfig, width: int) -> HyperSegConfig:

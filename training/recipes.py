@@ -101,9 +101,8 @@ def recipe(preset: str) -> dict[str, Any]:
     base, *variations = preset.split("+")
     values = dict(RECIPES.get(base, {}))
     kept = {"static", "no-coords", "coords", "wired", "depthwise", "no-base"}
-    other_encoder = any(
-        name not in kept and not name.startswith(("grid=", "fpn=")) for name in variations
-    )
+    numbered = ("grid=", "fpn=", "pyramid=")
+    other_encoder = any(name not in kept and not name.startswith(numbered) for name in variations)
     if other_encoder or base not in PRESETS:
         values.pop("encoder_weights", None)
     return values

@@ -44,6 +44,7 @@ CASES = {
     "coordinates behind a pyramid": variant(preset("edge-n"), coords=True),
     "depthwise behind a pyramid": variant(preset("edge-n"), depthwise=True),
     "base of a joint layer": variant(preset("cityscapes-s"), base_weights=True),
+    "another preset behind a pyramid": preset("cityscapes-s+pyramid=16"),
     "plain head": variant(preset("edge-n"), fpn_width=32),
     "one level": HyperSegConfig(5, DecoderConfig((LevelConfig(8, 3, 16),))),
 }

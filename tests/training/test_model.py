@@ -264,6 +264,10 @@ def test_variants_by_name():
     assert finest.expansion == 1
     assert preset("edge-n+coords+no-base").decoder.coords
     assert not preset("edge-n+coords+no-base").decoder.base_weights
+    assert preset("edge-n+pyramid=32") == preset("edge-n")
+    assert preset("edge-s+pyramid=48").decoder.strides == (4, 4)
+    with pytest.raises(OptionError, match="pyramid_taps is 6"):
+        preset("camvid-l+pyramid=16")
     assert _ENCODERS == ENCODER_NAMES
     for name in VARIATIONS:  # none is refused
         preset(f"edge-n+{name}{'4' if name.endswith('=') else ''}")

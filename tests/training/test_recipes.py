@@ -51,6 +51,7 @@ def test_edge_presets_start_from_imagenet_and_variants_only_with_the_same_encode
     assert recipe("edge-n")["encoder_weights"] == "imagenet"
     assert recipe("edge-n+static")["encoder_weights"] == "imagenet"
     assert recipe("edge-n+fpn=128")["encoder_weights"] == "imagenet"
+    assert recipe("edge-s+pyramid=64")["encoder_weights"] == "imagenet"
     assert "encoder_weights" not in recipe("edge-n+resnet18")
     assert recipe("camvid-s+resnet18") == recipe("camvid-s")
 
