@@ -45,8 +45,8 @@ class Output:
     """Where a command's result goes, and what it says meanwhile.
 
     Raises:
-        OptionError: a document cannot be written there, or would take the place of another output
-            or of a manifest; nothing is done first and lost then.
+        OptionError: a document cannot be written there, or would take the place of an input, of
+            another output or of a manifest; nothing is done first and lost then.
     """
 
     json_to: Path | None = None
@@ -57,6 +57,8 @@ class Output:
     """Other files for the result."""
     outputs: tuple[Path, ...] = ()
     """What else the command writes."""
+    inputs: tuple[Path, ...] = ()
+    """Files the command was given, besides."""
 
     def __post_init__(self) -> None:
         if not self.files:
@@ -64,7 +66,7 @@ class Output:
         # Imported here: most commands write none.
         from edge_runtime.places import require_places
 
-        require_places(self.files, self.outputs)
+        require_places(self.files, self.outputs, self.inputs)
 
     @property
     def file(self) -> Path | None:
@@ -142,9 +144,27 @@ def reporting(command: Callable[..., T]) -> Callable[..., T]:
     @wraps(command)
     def reports(*words: Any, json_to: Path | None, quiet: bool, **values: Any) -> T:
         documents, outputs = (_paths(values, names) for names in (DOCUMENTS, OUTPUTS))
-        return command(*words, output=Output(json_to, quiet, documents, outputs), **values)
+        inputs = _given_files(values)
+        output = Output(json_to, quiet, documents, outputs, inputs)
+        return command(*words, output=output, **values)
 
     return reports
+
+
+def _given_files(values: Mapping[str, Any]) -> tuple[Path, ...]:
+    """What a command was given and is a file, except where it writes."""
+    given: list[Any] = []
+    for name, value in values.items():
+        if name not in (*DOCUMENTS, *OUTPUTS):
+            given += value if isinstance(value, tuple) else (value,)
+    return tuple(Path(value) for value in given if isinstance(value, (str, Path)) and _file(value))
+
+
+def _file(value: str | Path) -> bool:
+    try:
+        return Path(value).is_file()
+    except (OSError, ValueError):  # some other text: a pipeline, a password
+        return False
 
 
 def _paths(values: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Path, ...]:

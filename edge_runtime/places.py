@@ -14,18 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-def require_places(documents: Sequence[Path], outputs: Sequence[Path] = ()) -> None:
+def require_places(
+    documents: Sequence[Path], outputs: Sequence[Path] = (), inputs: Sequence[Path] = ()
+) -> None:
     """Refuse, before the work, documents that could not be written or would destroy something.
 
     Args:
         documents: JSON and pages of one command.
         outputs: what else it writes.
+        inputs: files it reads.
 
     Raises:
-        OptionError: a document cannot be written, takes the place of a manifest, or has a place
-            that is written to twice.
+        OptionError: a document cannot be written, takes the place of an input or of a manifest, or
+            has a place that is written to twice.
     """
+    read = {os.path.realpath(place) for place in inputs}
     for place in documents:
+        if os.path.realpath(place) in read:
+            raise OptionError(f"{place} is read and written; name another output")
         if (why := why_unwritable(place, outputs)) is not None:
             raise OptionError(f"cannot write {place}: {why}")
     require_distinct((*documents, *outputs))

@@ -191,6 +191,23 @@ def test_a_bare_json_does_not_swallow_a_model(
     assert model.read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("flag", ["--report", "--json"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_read_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str, linked: bool
+) -> None:
+    # given: a model whose name either option takes, and another name for it
+    model, other = tmp_path / "model.json", tmp_path / "link.json"
+    model.write_bytes(b"precious")
+    other.symlink_to(model)
+
+    code = main(["bench", str(model), flag, str(other if linked else model)])
+
+    assert code == 2
+    assert "is read and written; name another output" in capsys.readouterr().err
+    assert model.read_bytes() == b"precious"
+
+
 @pytest.mark.parametrize("target", ["none/f.json", "folder.json"])
 def test_an_impossible_file_is_refused_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, target: str
