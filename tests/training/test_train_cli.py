@@ -113,7 +113,7 @@ def test_what_is_not_given_comes_from_the_recipe_and_resume_auto_goes_on(data, t
     assert first.step == again.step == 3
     assert all(torch.equal(first.net[name], again.net[name]) for name in first.net)
     assert (first.options["lr"], first.options["ema"]) == (2e-3, 0.5)
-    assert first.options["augment"]["scale"] == [0.6, 1.6]
+    assert first.options["augment"]["scale"] == [0.6, 1.8]
 
     # when: there is nothing left to continue
     for name in ("state.pt", "state.previous.pt"):
