@@ -95,6 +95,7 @@ PRESETS: dict[str, HyperSegConfig] = {
             pyramid_channels=32,
             coords=False,
             base_weights=True,
+            identity_start=True,
             logit_scale=_EDGE_LOGITS,
         ),
         EncoderConfig(
@@ -159,6 +160,7 @@ _NAMED: dict[str, dict[str, Any]] = {
     "wired": {"wiring": "sliced"},
     "depthwise": {"depthwise": True},
     "no-base": {"base_weights": False},
+    "no-identity": {"identity_start": False},
 }
 VARIATIONS = (*_NAMED, *(f"{name}=" for name in _NUMBERED), *_ENCODERS, "timm:")
 """What may stand behind a preset's ``+``, or how it begins."""
@@ -211,6 +213,7 @@ def variant(
     wiring: Literal["sliced", "shared", "nested"] | None = None,
     depthwise: bool = False,
     base_weights: bool | None = None,
+    identity_start: bool | None = None,
     pyramid_width: int | None = None,
     fpn_width: int | None = None,
     labels: LabelSet | None = None,
@@ -225,7 +228,9 @@ def variant(
         coords: with or without positional channels.
         wiring: ``sliced`` lets every level read its own share of the signal.
         depthwise: a generated 3x3 inside the finest level, as narrow as the level's input.
-        base_weights: with or without learned weights below the generated ones.
+        base_weights: with or without learned weights below the generated ones; without, nothing
+            starts as the identity.
+        identity_start: whether levels between start as the identity.
         pyramid_width: two pointwise levels of so many channels, over learned weights, behind a
             pyramid as wide that ends at the same stride: the decoder of ``edge-n``.
         fpn_width: a plain feature pyramid of so many channels as the head, the baseline.
@@ -234,7 +239,14 @@ def variant(
     Returns:
         The changed configuration.
     """
-    simple = {"coords": coords, "wiring": wiring, "base_weights": base_weights}
+    if base_weights is False:
+        identity_start = False
+    simple = {
+        "coords": coords,
+        "wiring": wiring,
+        "base_weights": base_weights,
+        "identity_start": identity_start,
+    }
     decoder: dict[str, Any] = {name: value for name, value in simple.items() if value is not None}
     if patch_grid != "same":
         decoder["patch_grid"] = patch_grid
@@ -266,6 +278,7 @@ def _behind_pyramid(config: HyperSegConfig, width: int) -> HyperSegConfig:
         pyramid_channels=width,
         coords=False,
         base_weights=True,
+        identity_start=True,
         joint_levels=0,
         wiring="sliced",
     )

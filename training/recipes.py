@@ -105,7 +105,7 @@ def recipe(preset: str) -> dict[str, Any]:
     """
     base, *variations = preset.split("+")
     values = dict(RECIPES.get(base, {}))
-    kept = {"static", "no-coords", "coords", "wired", "depthwise", "no-base"}
+    kept = {"static", "no-coords", "coords", "wired", "depthwise", "no-base", "no-identity"}
     numbered = ("grid=", "fpn=", "pyramid=")
     other_encoder = any(name not in kept and not name.startswith(numbered) for name in variations)
     if other_encoder or base not in PRESETS:

@@ -78,6 +78,10 @@ class DecoderConfig:
     a pointwise last level, static or not, then have a bias in the place of the batch norm that
     generated weights of any size need: it would give a rare class the spread of a frequent one.
     `logit_scale` then says nothing."""
+    identity_start: bool = False
+    """Pointwise levels between, as wide as what they read, start as the identity: base weights that
+    are one, and a bias in the place of the batch norm. Behind a pyramid the decoder then is the
+    plain head when training begins, and departs from it. Needs base, or static, weights."""
     pyramid_taps: int = 0
     """0: each level has its own tap and stride (the published networks). Otherwise all levels stand
     at one stride, behind an ordinary feature pyramid of so many taps from stride 32 on
@@ -103,6 +107,8 @@ class DecoderConfig:
             raise OptionError(f"cannot join {self.joint_levels} of {len(self.levels)} levels")
         if self.logit_scale <= 0:
             raise OptionError(f"logit_scale is {self.logit_scale}; expected a positive number")
+        if self.identity_start and not self.base_weights:
+            raise OptionError("identity_start says how base_weights start, and there are none")
         if not 0 <= self.pyramid_taps <= 5:
             raise OptionError(f"pyramid_taps is {self.pyramid_taps}; an encoder has 5 taps")
         if self.pyramid_channels < 1:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.model.fpn import FeaturePyramid
-from training.model.meta_block import MetaBlock, MetaConv, MetaInvertedResidual
+from training.model.meta_block import ChannelBias, MetaBlock, MetaConv, MetaInvertedResidual
 from training.model.signal_to_weights import StaticWeights, make_generators
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ class Decoder(nn.Module):
             inputs = tap + previous + (2 if config.coords else 0)
             last = index + 1 == len(config.levels)
             outputs = num_classes if last else level.channels
+            identity = config.identity_start and not last and tap + previous == outputs
+            normalised = not (config.base_weights and last) and not identity
             blocks.append(
-                MetaConv(inputs, outputs, last=last, normalised=not (last and config.base_weights))
+                MetaConv(inputs, outputs, last=last, normalised=normalised)
                 if level.kernel == 1
                 else MetaInvertedResidual(
                     inputs, outputs, expansion=config.expansion, halo=config.halo
@@ -75,10 +77,12 @@ class Decoder(nn.Module):
         self.levels = nn.ModuleList(blocks)
         counts = [block.num_dynamic_weights for block in blocks]
         self.level_weights = counts
+        static = config.weights == "static"
+        starts = [_start(block) for block in blocks] if static or config.base_weights else None
         self.generators = (
-            make_generators(config, signal_channels, [_fan_ins(block) for block in blocks])
-            if config.weights == "patch"
-            else nn.ModuleList(StaticWeights(_fan_ins(block)) for block in blocks)
+            nn.ModuleList(map(StaticWeights, starts or ()))
+            if static
+            else make_generators(config, signal_channels, counts, starts)
         )
 
     def forward(self, taps: Sequence[Tensor], signal: Tensor) -> Tensor:
@@ -152,9 +156,14 @@ def _set_gain(last: MetaBlock, gain: float) -> None:
         nn.init.constant_(norm.weight, gain)
 
 
-def _fan_ins(block: MetaBlock) -> list[tuple[int, int]]:
-    """(weights, fan-in) of each convolution of a block."""
+def _start(block: MetaBlock) -> Tensor:
+    """(p,) weights for learned ones to start from: by He's law, or the identity."""
     if isinstance(block, MetaConv):
-        return [(block.num_dynamic_weights, block.inputs)]
-    counts = block.weight_split
-    return [(counts[0], block.inputs), (counts[1], 9), (counts[2], block.hidden)]
+        if not block.last and isinstance(block.bn, ChannelBias):
+            # Of what was read before: coordinates, which come first, are to be learned.
+            return torch.eye(block.inputs)[-block.outputs :].flatten()
+        fan_ins = [(block.num_dynamic_weights, block.inputs)]
+    else:
+        counts = block.weight_split
+        fan_ins = [(counts[0], block.inputs), (counts[1], 9), (counts[2], block.hidden)]
+    return torch.cat([torch.randn(count) * (2.0 / fan_in) ** 0.5 for count, fan_in in fan_ins])

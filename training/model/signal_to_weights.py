@@ -60,42 +60,41 @@ class SignalToWeights(nn.Module):
 class StaticWeights(nn.Module):
     """Ordinary learned weights in place of generated ones: one patch, the same for any image."""
 
-    def __init__(self, fan_ins: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, start: Tensor) -> None:
+        """From (p,) weights on."""
         super().__init__()
-        self.weight = nn.Parameter(_he_weights(fan_ins).reshape(1, -1, 1, 1))
+        self.weight = nn.Parameter(start.reshape(1, -1, 1, 1))
 
     def forward(self, images: int) -> Tensor:
         """(N, p, 1, 1) for `images` = N."""
         return self.weight.expand(images, -1, 1, 1)
 
 
-def _he_weights(fan_ins: Sequence[tuple[int, int]]) -> Tensor:
-    """He initialisation per convolution, given as (weights, fan-in), flat."""
-    return torch.cat([torch.randn(count) * (2.0 / fan_in) ** 0.5 for count, fan_in in fan_ins])
-
-
 def make_generators(
     config: DecoderConfig,
     signal_channels: int,
-    fan_ins: Sequence[Sequence[tuple[int, int]]],
+    counts: Sequence[int],
+    bases: Sequence[Tensor] | None,
 ) -> nn.ModuleList:
     """One `SignalToWeights` per weight layer, with its share of the signal.
 
     Args:
         config: the decoder's wiring and weight groups.
         signal_channels: S.
-        fan_ins: per level, coarse first, (weights, fan-in) of each of its convolutions.
+        counts: weights of each level, coarse first.
+        bases: as many learned weights of each, to which the generated ones are added; or None.
 
     Returns:
         As many layers as levels, or fewer where the last levels share a joint one.
     """
     groups = [level.weight_groups for level in config.levels]
-    layers = [list(level) for level in fan_ins]
+    counts = list(counts)
+    starts: list[Tensor | None] = [None] * len(counts) if bases is None else list(bases)
     unit = max(groups)
     if config.joint_levels > 1:
-        first = len(layers) - config.joint_levels
-        layers[first:] = [[layer for level in layers[first:] for layer in level]]
-    counts = [sum(count for count, _ in level) for level in layers]
+        first = len(counts) - config.joint_levels
+        counts[first:] = [sum(counts[first:])]
+        starts[first:] = [None if bases is None else torch.cat(list(bases[first:]))]
     if config.wiring == "nested":
         rounded = [-(-count // group) * group for count, group in zip(counts, groups, strict=True)]
         shares = divide_channels_legacy(signal_channels, rounded, max(8, unit))
@@ -104,10 +103,9 @@ def make_generators(
     offsets = [0] * len(shares)
     if config.wiring != "shared":
         offsets = [sum(shares[:index]) for index in range(len(shares))]
-    bases = [_he_weights(level) if config.base_weights else None for level in layers]
     return nn.ModuleList(
         SignalToWeights(offset, share, count, group, base)
         for offset, share, count, group, base in zip(
-            offsets, shares, counts, groups, bases, strict=False
+            offsets, shares, counts, groups, starts, strict=False
         )
     )
