@@ -40,6 +40,7 @@ CASES = {
     "no coordinates": variant(preset("cityscapes-s"), coords=False),
     "wired": variant(preset("camvid-l"), wiring="sliced"),
     "no base": variant(preset("edge-n"), base_weights=False),
+    "no identity": variant(preset("edge-n"), identity_start=False),
     "static behind a pyramid": variant(preset("edge-n"), static=True),
     "coordinates behind a pyramid": variant(preset("edge-n"), coords=True),
     "depthwise behind a pyramid": variant(preset("edge-n"), depthwise=True),

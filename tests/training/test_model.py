@@ -169,6 +169,40 @@ def test_a_pyramid_that_cannot_be_is_refused(wrong, message):
         replace(preset("edge-n").decoder, **wrong)
 
 
+@pytest.mark.parametrize("name", ["edge-n", "edge-n+static", "edge-n+coords", "edge-s+pyramid=24"])
+def test_a_decoder_that_starts_as_the_identity_starts_as_the_plain_head(name):
+    # given: coordinates must not move what the identity passes on
+    torch.manual_seed(0)
+    net = HyperSeg(preset(name)).eval()
+    taps, head = net.encode(torch.randn(1, 3, 128, 192))
+    levels = [*reversed(taps), torch.zeros(1, 3, 128, 192)]
+
+    # when
+    with torch.no_grad():
+        pyramid = net.decoder.pyramid(levels)
+        weights = net.decoder.generate_weights(torch.randn(1, head.shape[1], 4, 6))
+        between = net.decoder.levels[0](net.decoder.level_input(0, levels, None), weights[0])
+        logits = net.decoder(levels, torch.randn(1, head.shape[1], 4, 6))
+
+    # then: the classifier alone is between the pyramid and the logits
+    torch.testing.assert_close(between, pyramid)
+    classifier = net.decoder.levels[-1](net.decoder.level_input(1, levels, pyramid), weights[1])
+    torch.testing.assert_close(logits, classifier)
+    assert logits.std() > 0.01
+
+
+def test_a_level_that_cannot_be_the_identity_starts_as_before():
+    levels = (LevelConfig(8, 1, 4), LevelConfig(8, 3, 4), LevelConfig(8, 1, 4))
+    decoder = DecoderConfig(
+        levels, coords=False, base_weights=True, identity_start=True, pyramid_taps=4
+    )
+    between = HyperSeg(replace(preset("edge-n"), decoder=decoder)).decoder.levels
+    assert isinstance(between[0].bn, torch.nn.BatchNorm2d)  # 32 channels to 8
+    assert isinstance(between[1].bn3, torch.nn.BatchNorm2d)  # a depthwise level
+    with pytest.raises(OptionError, match="says how base_weights start"):
+        DecoderConfig(levels, identity_start=True)
+
+
 def test_shared_wiring_ignores_what_comes_back_from_below():
     """The released v1_0 weights were trained so; repairing it would make them wrong."""
     torch.manual_seed(0)
@@ -263,7 +297,9 @@ def test_variants_by_name():
     assert [level.kernel for level in finest.levels] == [1, 3]
     assert finest.expansion == 1
     assert preset("edge-n+coords+no-base").decoder.coords
-    assert not preset("edge-n+coords+no-base").decoder.base_weights
+    bare = preset("edge-n+coords+no-base").decoder
+    assert (bare.base_weights, bare.identity_start) == (False, False)
+    assert preset("edge-n+no-identity").decoder.base_weights
     assert preset("edge-n+pyramid=32") == preset("edge-n")
     assert preset("edge-s+pyramid=48").decoder.strides == (4, 4)
     with pytest.raises(OptionError, match="pyramid_taps is 6"):
