@@ -46,6 +46,17 @@ def repository() -> Path:
 
 
 @pytest.fixture
+def block() -> int:
+    """Channels that ONNX Runtime's convolutions keep side by side on this machine."""
+    from edge_runtime.backends.blocked.probe import machine_block
+
+    found = machine_block()
+    if found is None:
+        pytest.skip("onnxruntime has no blocked convolution on this machine")
+    return found
+
+
+@pytest.fixture
 def manifest() -> Manifest:
     """A mask model's manifest; `write_artifact` fills in the hash."""
     return Manifest(

@@ -34,14 +34,6 @@ TIE = 2e-5
 
 
 @pytest.fixture
-def blocked() -> int:
-    found = probe.machine_block()
-    if found is None:
-        pytest.skip("onnxruntime has no blocked convolution on this machine")
-    return found
-
-
-@pytest.fixture
 def damaged(tmp_path: Path) -> Path:
     """The street model without its second half."""
     path = tmp_path / "cut.onnx"
@@ -71,7 +63,7 @@ def logits(path: Path, model: bytes | None) -> list[np.ndarray]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", LEVELS, ids=lambda path: path.stem)
-def test_shipped_models_say_the_same(path, blocked):
+def test_shipped_models_say_the_same(path, block):
     prepared = prepare(path, 1)
     assert prepared.model is not None
 
@@ -84,7 +76,7 @@ def test_shipped_models_say_the_same(path, blocked):
         assert (found.argmax(-1) == wanted.argmax(-1))[clear].all()
 
 
-def test_backend_runs_the_rewritten_graph_and_says_so(blocked):
+def test_backend_runs_the_rewritten_graph_and_says_so(block):
     manifest = read_manifest(STREET)
     (frame,) = frames(manifest.input_size)[:1]
     masks = []
@@ -94,7 +86,7 @@ def test_backend_runs_the_rewritten_graph_and_says_so(blocked):
             np.copyto(backend.feeds["frame"], frame)
             backend.infer(EngineStamps())
             masks.append(backend.fetches["mask"].copy())
-            said = f"convolutions in blocks of {blocked}" if settings.blocked else "switched off"
+            said = f"convolutions in blocks of {block}" if settings.blocked else "switched off"
             assert backend.blocked == settings.blocked
             assert said in backend.name
 
@@ -108,7 +100,7 @@ def test_the_switch_survives_a_number_of_threads():
     assert not backend.blocked
 
 
-def test_the_file_is_only_read(blocked):
+def test_the_file_is_only_read(block):
     before = STREET.read_bytes()
     assert prepare(STREET, 1).model is not None
     assert STREET.read_bytes() == before
@@ -147,8 +139,8 @@ def test_a_machine_without_blocks_runs_the_plain_graph(monkeypatch):
     assert backend.name.endswith("(CPU; plain convolutions: onnxruntime has no blocked ones here)")
 
 
-def test_a_block_is_believed_only_if_the_result_is_right(monkeypatch, blocked):
-    monkeypatch.setattr(probe, "BLOCKS", tuple({8, 16} - {blocked}))
+def test_a_block_is_believed_only_if_the_result_is_right(monkeypatch, block):
+    monkeypatch.setattr(probe, "BLOCKS", tuple({8, 16} - {block}))
     assert probe.machine_block.__wrapped__() is None
 
 
@@ -215,7 +207,7 @@ def test_what_lies_across_two_pieces_is_found(tmp_path):
         assert most_groups(path) == 8192
 
 
-def test_an_onnx_that_cannot_be_imported_costs_the_speed_alone(tmp_path, monkeypatch, blocked):
+def test_an_onnx_that_cannot_be_imported_costs_the_speed_alone(tmp_path, monkeypatch, block):
     # given onnx and protobuf of versions that do not go together, which say so as they like
     broken = "raise TypeError('Descriptors cannot be created directly')"
     (tmp_path / "onnx.py").write_text(broken)

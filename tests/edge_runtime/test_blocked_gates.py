@@ -112,14 +112,6 @@ def same(found: list[np.ndarray], wanted: list[np.ndarray]) -> None:
 
 
 @pytest.fixture
-def block() -> int:
-    found = probe.machine_block()
-    if found is None:
-        pytest.skip("onnxruntime has no blocked convolution on this machine")
-    return found
-
-
-@pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "gated.onnx"
     onnx.save(gated(**BLOCKS["padded channels"]), path)

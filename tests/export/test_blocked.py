@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from benchmarks.forms import calibrated
 from edge_runtime.backends.blocked.emit import DOMAIN
-from edge_runtime.backends.blocked.probe import machine_block
 from edge_runtime.backends.blocked.rewrite import rewrite
 from edge_runtime.backends.ort import session_options
 from export.deploy_blocks import DynamicInvertedResidual
@@ -69,14 +68,6 @@ class OneLevel(nn.Module):
         signal = flat[self.values :].reshape(1, CHANNELS, *GRID)
         y: Tensor = self.block(flat[: self.values].reshape(self.bands), signal)
         return y
-
-
-@pytest.fixture
-def block() -> int:
-    found = machine_block()
-    if found is None:
-        pytest.skip("onnxruntime has no blocked convolution on this machine")
-    return found
 
 
 def operators(block: int) -> list[type[OpRun]]:
