@@ -12,7 +12,7 @@ from edge_runtime.engines.identity import identity_of
 from edge_runtime.errors import HypersegError, OptionError
 from edge_runtime.redact import public_command
 from export.fp16_measure import rounded
-from export.verify.forms import EngineForm, GraphForm, Missing
+from export.verify.forms import BackendForm, GraphForm, Missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from training.model.hyperseg import HyperSeg
 
 TRACED, SIMPLIFIED, DEPLOYED = "ONNX as traced", "ONNX simplified", "ONNX Runtime"
+RUNTIME = "runtime"
 NO_CHECKPOINT = "no checkpoint was given"
 
 
@@ -41,7 +42,7 @@ class Chain:
     """The FP32 graph of the reference, whose weights are moved to find the noise floor."""
     forms: list[Form | Missing] = field(default_factory=list)
     stack: ExitStack = field(default_factory=ExitStack)
-    """Closes engines."""
+    """Closes backends."""
 
 
 def assemble(
@@ -87,6 +88,7 @@ def assemble(
             GraphForm(name, "fp32", deployed, subject, manifest, optimise=optimise, threads=threads)
         )
     frames = draw(manifest)
+    chain.forms.append(_runtime(subjects, chain, threads))
     chain.forms.append(_half(subjects, manifest, deployed, frames, threads, report))
     chain.forms.append(_quantised(subjects, chain, threads))
     chain.forms.extend(_engines(subjects, chain))
@@ -149,6 +151,18 @@ def _manifest(net: HyperSeg, own: Manifest | None, options: VerifyOptions) -> Ma
     )  # fmt: skip
 
 
+def _runtime(subjects: Subjects, chain: Chain, threads: int | None) -> Form | Missing:
+    """The file as `run` opens it, which may rewrite it for the machine."""
+    given = subjects.models.get("fp32")
+    if given is None:
+        return Missing(RUNTIME, "no FP32 model was given; `hyperseg export` makes one")
+    try:
+        backend = open_backend(given.path, given.manifest, threads=threads)
+        return BackendForm(RUNTIME, chain.stack.enter_context(backend), given.manifest, "fp32")
+    except HypersegError as error:
+        return Missing(RUNTIME, public_command(str(error)))
+
+
 def _half(
     subjects: Subjects,
     manifest: Manifest,
@@ -202,7 +216,7 @@ def _engines(subjects: Subjects, chain: Chain) -> list[Form | Missing]:
             raise OptionError(f"{engine.path} is the second {name}; give one of a kind")
         try:
             backend = chain.stack.enter_context(open_backend(engine.path, engine.manifest))
-            forms.append(EngineForm(name, backend, engine.manifest, identity.precision))
+            forms.append(BackendForm(name, backend, engine.manifest, identity.precision))
         except HypersegError as error:
             forms.append(Missing(name, public_command(str(error))))
     return forms

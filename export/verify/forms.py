@@ -128,14 +128,14 @@ class GraphForm:
         return Answer(mask.astype(np.uint8), shown)
 
 
-class EngineForm:
-    """A built engine in the runtime's own backend.
+class BackendForm:
+    """A file as the runtime opens it: a built engine, or a model in ONNX Runtime.
 
     Args:
         name: of the form.
         backend: entered by the caller.
-        manifest: of the engine.
-        precision: what it was built for, ``fp32``, ``fp16`` or ``int8``.
+        manifest: of the file.
+        precision: ``fp32``, ``fp16`` or ``int8``; what an engine was built for.
     """
 
     def __init__(self, name: str, backend: Backend, manifest: Manifest, precision: str) -> None:

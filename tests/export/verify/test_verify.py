@@ -14,6 +14,8 @@ import torch
 from onnx import numpy_helper
 
 from edge_runtime.artifacts import create_artifact, read_manifest
+from edge_runtime.backends import ort
+from edge_runtime.backends.blocked.load import Prepared
 from edge_runtime.cli import main
 from edge_runtime.errors import OptionError, SourceError
 from export.export import export
@@ -84,6 +86,7 @@ def test_a_sound_export_passes_and_what_is_missing_is_not_done(checkpoint):
         "ONNX as traced": "passed",
         "ONNX simplified": "passed",
         "ONNX Runtime": "passed",
+        "runtime": "passed",
         "Q/DQ": "not done",
         "engine": "not done",
     }
@@ -104,11 +107,27 @@ def test_a_sound_export_passes_and_what_is_missing_is_not_done(checkpoint):
     assert "noise floors" in reasons[0]
 
 
+def test_what_the_runtime_makes_of_a_file_is_on_trial(model, monkeypatch):
+    # given: a rewriting for this machine that goes wrong, while the file is sound
+    wrong = spoilt(onnx.load(model), 1.3).SerializeToString()
+    sound = verify([str(model)], OPTIONS)[0]
+    monkeypatch.setattr(ort, "prepare", lambda *_: Prepared(wrong, "convolutions in blocks of 99"))
+
+    bad = verify([str(model)], OPTIONS)[0]
+
+    assert statuses(sound)["runtime"] == "passed"
+    assert statuses(bad)["ONNX Runtime"] == "passed"
+    assert statuses(bad)["runtime"] == "failed"
+    assert not bad.passed
+    subject = next(stage.subject for stage in bad.stages if stage.name == "runtime")
+    assert "convolutions in blocks of 99" in subject
+
+
 def test_without_a_checkpoint_the_graph_itself_is_the_reference(model):
     found = statuses(verify([str(model)], OPTIONS)[0])
     assert found["torch float64"] == found["ONNX as traced"] == "not done"
     assert found["ONNX simplified"] == "reference"
-    assert found["ONNX Runtime"] == found["FP16"] == "passed"
+    assert found["ONNX Runtime"] == found["runtime"] == found["FP16"] == "passed"
 
 
 def spoilt(graph: onnx.ModelProto, factor: float = 1.005) -> onnx.ModelProto:
@@ -252,16 +271,21 @@ def check_figures(shown: Page, facts: dict[str, Any]) -> None:
     for name, digest in facts["files"].items():
         assert {name, digest} <= set(shown.texts)
     done = [stage for stage in facts["stages"] if stage["probes"]]
-    assert [stage["name"] for stage in done] == ["ONNX Runtime", "FP16"]
+    assert [stage["name"] for stage in done] == ["ONNX Runtime", "runtime", "FP16"]
     for stage in facts["stages"]:
         assert stage["name"] in shown.texts
         assert set(stage["reasons"]) <= set(shown.texts)
     for stage in done:
         figures = stage["figures"]
         assert f"{100 * figures['agreement']:.3f} %" in shown.texts
-        assert f"{figures['max_abs_error']:.3g}" in shown.texts
         assert len(stage["probes"]) == facts["frames"]
-        assert max(p["max_abs_error"] for p in stage["probes"]) == figures["max_abs_error"]
+        errors = [probe["max_abs_error"] for probe in stage["probes"]]
+        if stage["name"] == "runtime":  # gives the mask alone
+            assert figures["max_abs_error"] is None
+            assert set(errors) == {None}
+        else:
+            assert f"{figures['max_abs_error']:.3g}" in shown.texts
+            assert max(errors) == figures["max_abs_error"]
         mean = np.mean([probe["agreement"] for probe in stage["probes"]])
         assert mean == pytest.approx(figures["agreement"])
         shares = [*stage["class_agreement"].values(), *(p["agreement"] for p in stage["probes"])]
