@@ -19,6 +19,8 @@ DOCUMENTS = ("report", "html")
 """Parameters of commands that are files for the same result, or more of it."""
 OUTPUTS = ("place", "target", "save_ranges", "sheet")
 """Parameters that are other files a command writes, where they are paths."""
+OF_LATER = ("words", "arguments")
+"""Parameters that are the command line of a later run, perhaps on another machine."""
 T = TypeVar("T")
 
 
@@ -153,18 +155,14 @@ def reporting(command: Callable[..., T]) -> Callable[..., T]:
 
 def _given_files(values: Mapping[str, Any]) -> tuple[Path, ...]:
     """What a command was given and is a file, except where it writes."""
-    given: list[Any] = []
+    from edge_runtime.places import files_named
+
+    found: list[Path] = []
     for name, value in values.items():
-        if name not in (*DOCUMENTS, *OUTPUTS):
-            given += value if isinstance(value, tuple) else (value,)
-    return tuple(Path(value) for value in given if isinstance(value, (str, Path)) and _file(value))
-
-
-def _file(value: str | Path) -> bool:
-    try:
-        return Path(value).is_file()
-    except (OSError, ValueError):  # some other text: a pipeline, a password
-        return False
+        if name not in (*DOCUMENTS, *OUTPUTS, *OF_LATER):
+            words = value if isinstance(value, tuple) else (value,)
+            found += (f for w in words if isinstance(w, (str, Path)) for f in files_named(str(w)))
+    return tuple(found)
 
 
 def _paths(values: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Path, ...]:

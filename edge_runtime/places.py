@@ -37,6 +37,19 @@ def require_places(
     require_distinct((*documents, *outputs))
 
 
+def files_named(word: str) -> list[Path]:
+    """The files that a word of a command line names: ``F``, ``file:F``, a camera's ``NAME=F``."""
+    rests = [word[place + 1 :] for place, sign in enumerate(word) if sign in ":="]
+    return [Path(text) for text in (word, *rests) if _is_file(text)]
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # some other text, too long or with a zero byte
+        return False
+
+
 def require_distinct(places: Iterable[Path]) -> None:
     """Refuse two outputs of one place.
 

@@ -7,7 +7,7 @@ Writes train, val and test splits of disjoint seeds in the layout ``folder:FOLDE
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from edge_runtime.street import write_dataset
@@ -15,8 +15,13 @@ from edge_runtime.street import write_dataset
 
 def main() -> None:
     """Render and say what was written."""
-    folder = Path(sys.argv[1])
-    seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 240
+    parser = argparse.ArgumentParser(
+        description="Render the street-scene data set the demo's model is trained on."
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("seeds", type=int, nargs="?", default=240, metavar="SEEDS")
+    given = parser.parse_args()
+    folder, seeds = given.folder, given.seeds
     counts = write_dataset(folder, seeds=range(seeds), frames_per_seed=6, stride=45)
     print(folder, counts)
 

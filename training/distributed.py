@@ -229,10 +229,14 @@ def end_alone(error: RankError, program: str) -> NoReturn:
     they outlive `torch.distributed.destroy_process_group`; an interpreter that shuts down beneath
     them is aborted now and then (SIGABRT), so this one does not shut down but ends.
     """
-    sys.stdout.flush()
-    sys.stderr.write(f"{program}: error: {error}\n")
-    sys.stderr.flush()
-    os._exit(error.exit_code)
+    try:
+        # First of all: whoever reads stdout may be gone, as all of a job are that is killed.
+        print(f"{program}: error: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        pass
+    finally:
+        os._exit(error.exit_code)
 
 
 def _leave_together() -> None:

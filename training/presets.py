@@ -173,12 +173,15 @@ def preset(name: str) -> HyperSegConfig:
     """The configuration of that name, with the variations written behind it.
 
     ``camvid-s`` is a preset; ``camvid-s+resnet18``, ``camvid-s+static``, ``voc-l+grid=4``,
-    ``edge-n+depthwise`` and ``camvid-l+wired`` are variants of one, and may be combined.
+    ``edge-n+depthwise``, ``edge-s+pyramid=64`` and ``camvid-l+wired`` are variants of one, and may
+    be combined.
 
     Raises:
         OptionError: there is no such preset, variation or encoder.
     """
     base, *variations = name.split("+")
+    # It puts a whole decoder there, which the others change, wherever it stands.
+    variations.sort(key=lambda variation: not variation.startswith("pyramid="))
     if base not in PRESETS:
         raise OptionError(f"no preset {base!r}; {suggestion(base, PRESETS)}")
     config = PRESETS[base]
@@ -232,13 +235,16 @@ def variant(
             starts as the identity.
         identity_start: whether levels between start as the identity.
         pyramid_width: two pointwise levels of so many channels, over learned weights, behind a
-            pyramid as wide that ends at the same stride: the decoder of ``edge-n``.
+            pyramid as wide that ends at the same stride: the decoder of ``edge-n``, to which the
+            other changes are made.
         fpn_width: a plain feature pyramid of so many channels as the head, the baseline.
         labels: other classes.
 
     Returns:
         The changed configuration.
     """
+    if pyramid_width is not None:
+        base = _behind_pyramid(base, pyramid_width)
     if base_weights is False:
         identity_start = False
     simple = {
@@ -256,8 +262,6 @@ def variant(
         finest = replace(base.decoder.levels[-1], kernel=3)
         decoder |= {"levels": (*base.decoder.levels[:-1], finest), "expansion": 1}
     config = replace(base, decoder=replace(base.decoder, **decoder))
-    if pyramid_width is not None:
-        config = _behind_pyramid(config, pyramid_width)
     if fpn_width is not None:
         config = _with_fpn(config, fpn_width)
     if encoder is not None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from edge_runtime.errors import OptionError
+from edge_runtime.errors import ArtifactError, OptionError
 from training.data.class_balance import class_frequencies, class_weights
 from training.distill import distillation, thinned
 from training.evaluation.evaluate import confusion
@@ -249,7 +249,14 @@ class Run:
     def restore(self, state: RunState) -> None:
         """Continue from a state of the same run."""
         check_same_run(state, self.options.lineage())
-        self.net.load_state_dict(state.net)
+        try:
+            self.net.load_state_dict(state.net)
+        except RuntimeError as error:
+            raise ArtifactError(
+                f"the run in {self.setup.folder} trains another network than {self.options.preset} "
+                "is now: a former version of this program began it; end it there, or start a new "
+                "run from its checkpoint with the variation that is that network, if there is one"
+            ) from error
         self.averaged.net.load_state_dict(state.averaged)
         self.optimizer.load_state_dict(state.optimizer)
         if state.scaler:

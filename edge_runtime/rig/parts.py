@@ -11,7 +11,7 @@ from edge_runtime.artifacts import manifest_path
 from edge_runtime.decode import mask_size
 from edge_runtime.errors import OptionError
 from edge_runtime.frames_log import FramesLog
-from edge_runtime.places import why_unwritable
+from edge_runtime.places import files_named, why_unwritable
 from edge_runtime.policy import parse_policy
 from edge_runtime.redact import redact
 from edge_runtime.sinks.outlets import open_outlets
@@ -120,6 +120,7 @@ def check_outputs(options: RunOptions, model: Path, sources: Sequence[str]) -> N
         except ValueError:  # no name of a file, which opening it will say
             origin = Path(source)
         read.add(origin)
+        read.update(Path(os.path.realpath(file)) for file in files_named(source))
         if is_image(origin):
             # Its mask would have its name.
             read.add(origin.parent)

@@ -208,6 +208,28 @@ def test_what_is_read_is_not_written_over(
     assert model.read_bytes() == b"precious"
 
 
+def test_a_source_behind_its_kind_or_its_camera_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = tmp_path / "v.json"
+    for source in (f"file:{video}", f"front={video}", f"fault:none:{video}"):
+        for flag in ("--report", "--json", "--sink"):
+            video.write_bytes(b"precious")
+            target = f"jsonl:{video}" if flag == "--sink" else str(video)
+            assert main(["run", "street-edge-n", source, flag, target]) == 2, (source, flag)
+            assert "is read and written" in capsys.readouterr().err, (source, flag)
+            assert video.read_bytes() == b"precious"
+
+
+def test_the_words_of_a_later_run_are_not_read_now(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):  # the second time its own output is there
+        words = [*INSTALL, "--json", "o.json", "--", "run", "street-edge-n", "o.json"]
+        assert main(words) == 0, capsys.readouterr().err
+        assert json.loads((place / "o.json").read_text())["schema"].startswith("hyperseg-edge.")
+
+
 @pytest.mark.parametrize("target", ["none/f.json", "folder.json"])
 def test_an_impossible_file_is_refused_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, target: str

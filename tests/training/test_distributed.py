@@ -200,6 +200,31 @@ def test_end_alone_loses_no_output_and_does_not_shut_the_interpreter_down():
     assert ended.stderr == "toy: error: lost the others\n"
 
 
+def test_end_alone_says_so_though_nobody_reads_the_rest():
+    program = (
+        "import atexit, os, sys\n"
+        "from training.distributed import RankError, end_alone\n"
+        "atexit.register(os.abort)\n"
+        "print('step 7')\n"
+        "end_alone(RankError('lost the others'), 'toy')\n"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
+        env=environment(PYTHONUNBUFFERED=""),
+        check=False,
+    )
+    os.close(writer)
+
+    assert (ended.returncode, ended.stderr) == (2, "toy: error: lost the others\n")
+
+
 def test_signal_to_one_stops_both_at_the_same_step(tmp_path):
     both = start(tmp_path, "steps=100000")
     for line in both[0].stdout:

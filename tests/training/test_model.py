@@ -302,6 +302,9 @@ def test_variants_by_name():
     assert preset("edge-n+no-identity").decoder.base_weights
     assert preset("edge-n+pyramid=32") == preset("edge-n")
     assert preset("edge-s+pyramid=48").decoder.strides == (4, 4)
+    for change in ("coords", "no-base", "depthwise", "static", "grid=4"):  # in either order
+        assert preset(f"edge-s+{change}+pyramid=32") == preset(f"edge-s+pyramid=32+{change}")
+        assert preset(f"edge-n+{change}+pyramid=32") == preset(f"edge-n+{change}")
     with pytest.raises(OptionError, match="pyramid_taps is 6"):
         preset("camvid-l+pyramid=16")
     assert _ENCODERS == ENCODER_NAMES

@@ -331,3 +331,13 @@ def test_log_drops_what_was_lost_and_lines_cut_short(toy, tmp_path):
     toy.run(tmp_path, resume=True, validate_every=100, save_every=4)
 
     assert [step for step, _ in losses(tmp_path)] == list(range(1, 9))
+
+
+def test_a_run_of_what_its_preset_was_before_is_refused_in_one_line(toy, tmp_path):
+    toy.run(tmp_path, steps=2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    with pytest.raises(ArtifactError, match="trains another network than toy is now"):
+        toy.run(tmp_path, resume=True, net=toy.SmoothNet, steps=2)
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -81,7 +81,7 @@ class DecoderConfig:
     identity_start: bool = False
     """Pointwise levels between, as wide as what they read, start as the identity: base weights that
     are one, and a bias in the place of the batch norm. Behind a pyramid the decoder then is the
-    plain head when training begins, and departs from it. Needs base, or static, weights."""
+    plain head when training begins, and departs from it. Needs `base_weights`."""
     pyramid_taps: int = 0
     """0: each level has its own tap and stride (the published networks). Otherwise all levels stand
     at one stride, behind an ordinary feature pyramid of so many taps from stride 32 on

@@ -1,6 +1,6 @@
 """Meta blocks: decoder blocks whose convolution weights are inputs, not parameters.
 
-Only the batch norms, or the bias of the logits, are learned, one set for all patches.
+Only the batch norms, or biases in their place, are learned, one set for all patches.
 """
 
 from __future__ import annotations
