@@ -197,13 +197,18 @@ def _variation(text: str) -> dict[str, Any]:
         return {_NUMBERED[key]: int(value)}
     if text in _NAMED:
         return _NAMED[text]
-    if text in _ENCODERS or text.startswith("timm:"):
+    if names_encoder(text):
         return {"encoder": text}
     raise OptionError(
         f"no variation {text!r}; append {', '.join(f'+{name}' for name in _NAMED)}, "
         f"{', '.join(f'+{name}=N' for name in _NUMBERED)}, or an encoder: "
         f"{', '.join(_ENCODERS)}, timm:<name>"
     )
+
+
+def names_encoder(variation: str) -> bool:
+    """Whether a variation of a preset is another backbone."""
+    return variation in _ENCODERS or variation.startswith("timm:")
 
 
 def variant(

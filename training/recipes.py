@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.presets import PRESETS
+from training.presets import PRESETS, names_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,9 +105,6 @@ def recipe(preset: str) -> dict[str, Any]:
     """
     base, *variations = preset.split("+")
     values = dict(RECIPES.get(base, {}))
-    kept = {"static", "no-coords", "coords", "wired", "depthwise", "no-base", "no-identity"}
-    numbered = ("grid=", "fpn=", "pyramid=")
-    other_encoder = any(name not in kept and not name.startswith(numbered) for name in variations)
-    if other_encoder or base not in PRESETS:
+    if base not in PRESETS or any(map(names_encoder, variations)):
         values.pop("encoder_weights", None)
     return values
