@@ -38,7 +38,7 @@ DATA_HELP = "camvid:DIR, camvid12:DIR, folder:DIR, street: or street:HxW."
 
 def _option(flag: str, help: str, **settings: Any) -> Callable[[Any], Any]:
     """A click option whose default is that of the option dataclass's field of the same name."""
-    name = flag.lstrip("-").replace("-", "_")
+    name = flag.split("/", 1)[0].lstrip("-").replace("-", "_")
     owner = AugmentOptions if hasattr(AugmentOptions, name) else TrainOptions
     default = getattr(owner, name, None)
     if settings.get("type") is parse_size:
@@ -124,7 +124,7 @@ def _choice(values: Any) -> click.Choice[str]:
 @_option("--workers", "Threads preparing batches.", type=int)
 @_option("--threads", "CPU threads of torch.", type=int)
 @_option("--device", "cpu, cuda, auto, or cuda:N, one GPU for all processes.")
-@_option("--compile", "Compile the network for this device first.", is_flag=True)
+@_option("--compile/--no-compile", "Compile the network for this device first.")
 @_option("--minutes", "Stop after this time; --resume continues.", type=float)
 @_option("--tensorboard", "Also write curves for TensorBoard.", is_flag=True)
 @reporting
@@ -143,8 +143,9 @@ def train(
     What is not given comes from the preset's recipe; the defaults below are those of a preset
     without one. The run folder gets checkpoint.safetensors (best on the val split),
     last.safetensors, state.pt, log.jsonl and report.html, a page to look at. SIGTERM, Ctrl-C and
-    --minutes save the state before they end the run. With --resume only --run is needed; options
-    that shape the weights must be as before.
+    --minutes save the state before they end the run. With --resume only --run is needed: it
+    goes on with the options it had. Those that shape the weights must stay as they were; a change
+    of --threads or --compile, which shape their last bits, is told.
 
     Several processes: torchrun --nproc-per-node 2 --no-python -- hyperseg train ...
     """

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from edge_runtime.artifacts import read_manifest
+from edge_runtime.bench.conditions import usable_cores
 from edge_runtime.errors import ArtifactError, OptionError
 from edge_runtime.zoo import resolve_model
 from training.checkpoint import load_checkpoint, load_encoder_weights
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from training.distributed import Ranks
     from training.model.config import HyperSegConfig
     from training.progress import Progress
+    from training.state import RunState
 
     Mode = Literal["new", "resume", "auto"]
 
@@ -85,6 +88,11 @@ def run(
         stored = ranks.from_main(lambda: _stored_options(folder, mode, display.report))
         base = recipe(values["preset"]) if stored is None else stored
         options = TrainOptions.from_values({**base, **values})
+        if stored is not None:
+            _tell_rounding(stored, options, display.report)
+        elif options.init is not None and "encoder_weights" not in values:
+            base = {**base, "encoder_weights": _first_encoder(options.init)}
+            options = TrainOptions.from_values({**base, **values})
         ranks.from_main(lambda: _check_data(options))
         if epochs is not None:
             length = len(_open(options, "train"))
@@ -103,14 +111,14 @@ def _stored_options(
 ) -> dict[str, Any] | None:
     """The options of the run to continue; None for a new run, whose folder is then made."""
     if mode == "resume":
-        return load_state(folder).options
+        return _options_of(load_state(folder))
     if holds_run(folder):
         if mode == "new":
             raise OptionError(
                 f"{folder} already holds a run; continue it with --resume, or choose another folder"
             )
         try:
-            return load_state(folder).options
+            return _options_of(load_state(folder))
         except ArtifactError as error:
             report(f"no state to continue: {error}; beginning anew")
     try:
@@ -118,6 +126,36 @@ def _stored_options(
     except OSError as error:
         raise OptionError(f"cannot make run folder {folder}: {error.strerror}") from error
     return None
+
+
+def _first_encoder(init: str) -> str | None:
+    """What the encoder of a checkpoint once started from, which the next checkpoint tells too."""
+    manifest = read_manifest(resolve_model(init), kind="checkpoint")
+    weights: str | None = manifest.options.get("training", {}).get("encoder_weights")
+    return weights
+
+
+def _options_of(state: RunState) -> dict[str, Any]:
+    """What a run goes on with unless it is told otherwise: bit for bit as it began."""
+    return {**state.options, **state.rounding}
+
+
+def _tell_rounding(
+    stored: Mapping[str, Any], options: TrainOptions, report: Callable[[str], None]
+) -> None:
+    """Say what a continued run does otherwise, or could do more quickly."""
+    for name in ("threads", "compile"):
+        if (before := stored.get(name)) is not None and before != getattr(options, name):
+            report(
+                f"{name} was {before}, is {getattr(options, name)}: sums are rounded otherwise, so "
+                "the weights will not be those of an uninterrupted run to the bit"
+            )
+    cores = usable_cores()
+    if (threads := options.threads or 1) > cores:
+        report(
+            f"continuing with {threads} threads, as it began, on {cores} cores; --threads {cores} "
+            "is quicker but rounds otherwise"
+        )
 
 
 def _check_data(options: TrainOptions) -> None:

@@ -70,7 +70,7 @@ def bootstrapped_cross_entropy(
         smoothing: share of the target that is spread over all classes.
 
     Returns:
-        Scalar, nats.
+        Scalar, nats; an image whose hard pixels all weigh 0 gives 0.
     """
     losses = _pixel_losses(logits, labels, smoothing)
     weights = _weights_of(labels, weight, losses)  # (N, H * W)
@@ -90,7 +90,7 @@ def _hard_mean(losses: Tensor, weights: Tensor, threshold: float, minimum: int) 
         hard = torch.zeros_like(hard)
         hard[losses.detach().topk(min(minimum, len(losses))).indices] = True
     kept = weights * hard
-    return (losses * kept).sum() / kept.sum()
+    return (losses * kept).sum() / kept.sum().clamp(min=torch.finfo(losses.dtype).tiny)
 
 
 def ohem_cross_entropy(

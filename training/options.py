@@ -134,16 +134,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ONE:
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected >= 1")
-        for name in (
-            "warmup",
-            "workers",
-            "seed",
-            "weight_decay",
-            "clip",
-            "aux",
-            "lovasz",
-            "distill_weight",
-        ):
+        for name in _AT_LEAST_ZERO:
             _require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; expected >= 0")
         for name in ("lr", "encoder_lr_scale", "poly_power", "hard_threshold"):
             _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; expected > 0")
@@ -219,7 +210,7 @@ HOW_NOT_WHAT = frozenset(
         "tensorboard",
     }
 )
-"""Options that may change between the parts of a resumed run."""
+"""Options that may change between the parts of a resumed run, which need not take them over."""
 
 _AT_LEAST_ZERO = (
     "warmup", "workers", "seed", "weight_decay", "clip", "aux", "lovasz", "distill_weight",

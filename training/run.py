@@ -24,7 +24,15 @@ from training.normalise import normalise
 from training.optim import AveragedWeights, learning_rate, make_optimizer, set_learning_rate
 from training.reports.run_report import SHOWN, RunReport
 from training.setup import BEST_FILE, LAST_FILE
-from training.state import RunState, check_same_run, join_rng, restore_rng, rng_state, save_state
+from training.state import (
+    RunState,
+    check_same_run,
+    join_rng,
+    restore_rng,
+    rng_state,
+    rounding_of,
+    save_state,
+)
 from training.trainee import Trainee
 
 if TYPE_CHECKING:
@@ -243,6 +251,7 @@ class Run:
             rng=join_rng(self.ranks.gather(rng_state())),
             scaler=self.scaler.state_dict(),
             auxiliary={} if auxiliary is None else auxiliary.state_dict(),
+            rounding=rounding_of(self.options),
         )
         self.ranks.from_main(lambda: save_state(self.setup.folder, state))
 

@@ -49,6 +49,9 @@ class RunState:
     """Of the loss, for fp16; else empty."""
     auxiliary: dict[str, Any] = field(default_factory=dict)
     """Weights of the auxiliary head; empty without one."""
+    rounding: dict[str, Any] = field(default_factory=dict)
+    """The options that change results by rounding alone, ``threads`` and ``compile``, as they were
+    in effect; empty in states of an earlier version."""
 
 
 def rng_state() -> dict[str, torch.Tensor]:
@@ -164,6 +167,11 @@ def _read(path: Path) -> RunState:
             f"{path} has format version {version}; this version reads {_FORMAT_VERSION}"
         )
     return RunState(**values)
+
+
+def rounding_of(options: TrainOptions) -> dict[str, Any]:
+    """`RunState.rounding` of this process: sums over more threads have other roundings."""
+    return {"threads": torch.get_num_threads(), "compile": options.compile}
 
 
 def check_same_run(state: RunState, lineage: dict[str, Any]) -> None:

@@ -137,6 +137,15 @@ def test_card_of_a_run_says_what_its_files_say(run):
     assert "/home" not in text
 
 
+def test_card_of_a_fine_tuned_network_claims_no_random_encoder(tmp_path):
+    training = {**TRAINING, "init": "before.safetensors", "encoder_weights": None}
+
+    text = write_card(write_checkpoint(tmp_path, options={"training": training})).read_text()
+
+    assert "the whole network started from a checkpoint that was trained before" in text
+    assert "random weights" not in text
+
+
 def test_card_of_an_exported_model_tells_its_descent(run, tmp_path):
     # given: val measured on the checkpoint by the run, test on the model
     model = export(tmp_path, run / "checkpoint.safetensors")

@@ -157,3 +157,15 @@ def test_amount_is_what_the_mean_is_over():
 
     assert by_pixel == pytest.approx(weight[labels[labels != 255]].sum().item(), rel=1e-5)
     assert by_image == 2
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, bootstrapped_cross_entropy, ohem_cross_entropy])
+def test_classes_of_no_weight_alone_give_a_loss_of_nothing(loss):
+    logits, labels = case(0, ignored=0)
+    logits.requires_grad_()
+
+    found = loss(logits, torch.zeros_like(labels), torch.tensor([0.0, 1.0, 1.0, 1.0]))
+    found.backward()
+
+    assert found == 0
+    assert not logits.grad.any()

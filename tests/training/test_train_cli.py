@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from edge_runtime.street import write_dataset
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.model.hyperseg import HyperSeg
 from training.presets import preset
+from training.reports.account import account
 from training.state import load_state
 
 
@@ -51,6 +53,11 @@ def test_train_resume_and_eval_leave_what_they_say(data, tmp_path, capsys):
     assert manifest.options["training"]["step"] == 3
     assert manifest.options["training"]["data"] == "street-8 train"
     assert manifest.options["training"]["augment"]["crop"] == [64, 64]
+
+    # then: its page and its facts say where and at which size it was scored
+    kept = account(run)[0]["checkpoint"]
+    assert (kept["data"], kept["size"]) == ("street-8 train", [64, 128])
+    assert "validated at" in (run / "report.html").read_text()
 
     # when
     report = tmp_path / "scores.json"
@@ -236,3 +243,55 @@ def test_existing_run_is_not_overwritten(data, tmp_path, capsys):
 def test_eval_of_a_missing_model_is_said(data, capsys):
     assert main(["eval", "nothing.onnx", "--data", data]) == 2
     assert "neither a file nor a shipped model" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_is_resumed_with_the_threads_it_began_with(data, tmp_path, capsys):
+    # given: three threads, which no machine takes by itself, in place of torch's own choice
+    before = torch.get_num_threads()
+    arguments = ["--threads", "3", "--save-every", "1"]
+    for name in ("whole", "parts"):
+        run = tmp_path / name
+        minutes = ["--minutes", "1e-9"] if name == "parts" else []
+        main([*train_arguments(data, run), *arguments, *minutes])
+    assert load_state(tmp_path / "parts").step < 3
+    torch.set_num_threads(before)
+    capsys.readouterr()
+
+    # when: continued as the closing line of the run says, and with another number
+    try:
+        other = tmp_path / "other"
+        shutil.copytree(tmp_path / "parts", other)
+        rest = ["--resume", "--minutes", "100"]
+        assert main(["train", "--run", str(tmp_path / "parts"), *rest]) == 0
+        as_begun = capsys.readouterr().out
+        threads = torch.get_num_threads()
+        assert main(["train", "--run", str(other), *rest, "--threads", "1"]) == 0
+        changed = capsys.readouterr().out
+    finally:
+        torch.set_num_threads(before)
+
+    # then
+    assert threads == 3
+    assert "sums are rounded otherwise" not in as_begun
+    assert "threads was 3, is 1: sums are rounded otherwise" in changed
+    assert load_state(tmp_path / "parts").rounding == {"threads": 3, "compile": False}
+    whole, parts = (load_state(tmp_path / name).net for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_goes_on_tells_what_the_first_encoder_started_from(data, tmp_path):
+    # given: a network whose encoder once came from ImageNet
+    net, start = HyperSeg(preset("street-n")), tmp_path / "start.safetensors"
+    save_checkpoint(start, net, name="n", options={"encoder_weights": "imagenet"})
+    run = tmp_path / "run"
+
+    # when: trained on, and its end continued
+    assert main(train_arguments(data, run, "--init", str(start), "--minutes", "1e-9")) == 0
+    assert main(["train", "--run", str(run), "--resume", "--minutes", "100"]) == 0
+
+    # then
+    manifest = read_manifest(run / "checkpoint.safetensors", kind="checkpoint")
+    assert manifest.options["training"]["step"] == 3
+    assert manifest.options["training"]["encoder_weights"] == "imagenet"

@@ -99,14 +99,15 @@ def _checkpoint(run: Path) -> dict[str, Any] | None:
         manifest = read_manifest(run / CHECKPOINT, kind="checkpoint", verify=False)
     except ArtifactError:
         return None
+    training = manifest.options.get("training", {})
     return {
         "name": manifest.name,
         "preset": manifest.preset,
         "sha256": manifest.sha256,
         "parameters": manifest.parameters,
         "license": manifest.license,
-        "data": manifest.options.get("data"),
-        "size": manifest.options.get("size"),
+        "data": training.get("data"),
+        "size": training.get("size"),
         "command": public_command(manifest.created_by.command),
         "version": manifest.created_by.version,
     }

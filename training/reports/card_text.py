@@ -96,8 +96,10 @@ def _input(manifest: Manifest, training: Mapping[str, Any]) -> str:
 
 def _training_data(training: Mapping[str, Any]) -> str:
     data = training.get("data", "not stated")
-    known = {None: "random", "imagenet": "ImageNet"}
     encoder = training.get("encoder_weights")
+    if encoder is None and training.get("init") is not None:
+        return f"{data}; the whole network started from a checkpoint that was trained before"
+    known = {None: "random", "imagenet": "ImageNet"}
     return f"{data}; the encoder started from {known.get(encoder, encoder)} weights"
 
 
