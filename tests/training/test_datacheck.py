@@ -258,3 +258,48 @@ def test_camvid_as_distributed_is_clean() -> None:
     assert {name: split.images for name, split in report.splits.items()} == {
         "train": 367, "val": 101, "test": 233,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("splits", "twin", "refused"),
+    [
+        (("train", "val"), "val", True),
+        (("train", "val"), "test", True),
+        (("trainval", "val"), "val", False),  # both are trained on
+        (("trainval", "val"), "test", True),
+    ],
+)
+def test_guard_refuses_a_picture_that_is_trained_on_and_scored(
+    root: Path, splits: list[Any], twin: str, refused: bool
+) -> None:
+    # given: the same pixels, stored as other bytes
+    with Image.open(root / "train/train_1.png") as picture:
+        picture.save(root / twin / f"{twin}_1.bmp")
+    (root / twin / f"{twin}_1.png").unlink()
+
+    if not refused:
+        guard(f"folder:{root}", splits)
+        return
+    with pytest.raises(SourceError, match=r"train_1.png of split 'train' is also in split"):
+        guard(f"folder:{root}", splits)
+
+
+def test_guard_does_not_mind_what_else_is_wrong_with_the_test_split(root: Path) -> None:
+    cut_short(root / "test/test_1.png")
+    (root / "test_labels/test_1.png").unlink()
+
+    guard(f"folder:{root}", ["train", "val"])
+
+
+def test_a_list_may_name_files_elsewhere_and_begin_with_a_mark(root: Path, tmp_path: Path) -> None:
+    away = write_image(tmp_path / "away/a.png")
+    label = write_ids(tmp_path / "away/a_L.png", np.zeros((4, 6), np.uint8))
+    text = f"{away} {label}\nval/val_1.png val_labels/val_1.png\n"
+    (root / "val.txt").write_text(text, encoding="utf-8-sig")
+
+    guard(f"folder:{root}", ["train", "val"])
+    dataset = open_dataset(f"folder:{root}", "val")
+
+    names = [dataset.image_name(i) for i in range(len(dataset))]
+    assert names == [away.as_posix(), "val/val_1.png"]
+    assert dataset.read(0, 0).labels.shape == (4, 6)

@@ -85,7 +85,8 @@ def guard(
 
     Args:
         spec: the data set; procedural ones pass.
-        splits: those that are used.
+        splits: those that are used; that they share no picture with the test split is looked at
+            too, by its pixels.
         skip_unreadable: files that cannot be decoded are no reason; see `open_dataset`.
         progress: called with the pairs done and their number.
 
@@ -94,13 +95,11 @@ def guard(
     """
     if spec.partition(":")[0] == "street":
         return
-    # Overlaps are judged on opening, where it is known which splits must not meet.
-    reasons = [
-        problem
-        for problem in check(spec, splits, progress=progress).fatal
-        if problem.kind != "image in two splits"
-        and not (skip_unreadable and problem.kind == "unreadable file")
-    ]
+    looked_at: list[Split] = [*splits]
+    if open_stored(spec).layout.has("test"):
+        looked_at.append("test")  # nothing of it may be trained on; what else it has is no matter
+    found = check(spec, looked_at, progress=progress).fatal
+    reasons = [problem for problem in found if _concerns(problem, splits, skip_unreadable)]
     if not reasons:
         return
     if len(reasons) == 1:
@@ -110,6 +109,15 @@ def guard(
         f"{spec} has {len(reasons)} problems ({counted}); see them all with `hyperseg data check "
         f"{spec}`; the first: {reasons[0].message}"
     )
+
+
+def _concerns(problem: Problem, splits: Sequence[Split], skip_unreadable: bool) -> bool:
+    """Whether a finding is a reason not to use the splits, which `trainval` joins."""
+    if problem.kind == "image in two splits":
+        return problem.split == "test" or "trainval" not in splits
+    if problem.split == "test" and "test" not in splits:
+        return False
+    return not (skip_unreadable and problem.kind == "unreadable file")
 
 
 def unreadable_files(data: StoredData, split: Split) -> tuple[Problem, ...]:

@@ -219,7 +219,7 @@ def pictures_in(folder: Path) -> list[Path]:
 def read_lines(place: Path, listing: Listing) -> list[tuple[int, str]]:
     """Numbered lines of a list that are not blank; none, and a problem, if it is unreadable."""
     try:
-        lines = place.read_text(encoding="utf-8").splitlines()
+        lines = place.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         listing.report("bad list", f"cannot read {place}: {error}", place)
         return []

@@ -94,8 +94,10 @@ class PairFolder:
         return len(self._pairs)
 
     def image_name(self, index: int) -> str:
-        """The image's path relative to the folder."""
-        return self._pairs[index].image.relative_to(self._root).as_posix()
+        """The image's path, relative to the folder if it is inside."""
+        image = self._pairs[index].image
+        inside = image.is_relative_to(self._root)  # a list may name files anywhere
+        return (image.relative_to(self._root) if inside else image).as_posix()
 
     def read(self, epoch: int, index: int) -> Sample:
         """See `training.data.datasets.Dataset.read`."""
