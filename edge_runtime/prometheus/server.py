@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import TYPE_CHECKING, Protocol
 
-from edge_runtime.errors import OptionError
+from edge_runtime.errors import SinkError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,7 +51,7 @@ class MetricsServer:
         metrics: what to serve.
 
     Raises:
-        OptionError: on entering, nothing can be served there.
+        SinkError: on entering, nothing can be served there (yet: an address may still come up).
     """
 
     def __init__(self, endpoint: Endpoint, metrics: Exposition) -> None:
@@ -65,7 +65,7 @@ class MetricsServer:
         try:
             self._server = server = _Server(self._endpoint, self._metrics)
         except OSError as error:
-            raise OptionError(
+            raise SinkError(
                 f"cannot serve metrics at {self._endpoint}: {error.strerror or error}; give "
                 "another [ADDR:]PORT"
             ) from error

@@ -2,8 +2,17 @@
 
 import errno
 import os
+from pathlib import Path
 
-from edge_runtime.sinks.blackbox.spool import SEGMENTS, Spool, claim, read_left_behind
+import pytest
+
+from edge_runtime.sinks.blackbox.spool import (
+    SEGMENTS,
+    SHARED_MEMORY,
+    Spool,
+    claim,
+    read_left_behind,
+)
 from tests.scripted import FakeClock
 
 
@@ -74,6 +83,29 @@ def test_half_a_record_ends_what_a_killed_run_has_left(tmp_path):
     assert [record[0] for record in read_left_behind(left.folder)] == [0, 1]
     left.leave()
     own.leave()
+
+
+@pytest.mark.parametrize("kept", ["run", "run:other"])
+def test_a_service_leaves_its_last_seconds_where_systemd_keeps_them(tmp_path, monkeypatch, kept):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", kept)
+
+    (place,) = claim(tmp_path / "boxes")
+
+    assert place.folder.parent == Path("run")
+    place.leave()
+
+
+@pytest.mark.parametrize("kept", ["", "gone"])
+def test_without_a_kept_folder_spools_lie_in_shared_memory(tmp_path, monkeypatch, kept):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", kept)
+
+    (place,) = claim(tmp_path / "boxes")
+
+    assert place.folder.parent == SHARED_MEMORY
+    place.leave()
 
 
 def test_memory_that_is_full_shortens_the_ring_instead_of_ending_it(tmp_path, monkeypatch):

@@ -202,7 +202,9 @@ def claim(target: Path, root: Path | None = None) -> list[Place]:
 
     Args:
         target: the folder of the boxes.
-        root: where spools lie; None takes shared memory, or the folder for temporary files.
+        root: where spools lie; None takes the folder in memory that systemd keeps for a service
+            (it empties the shared memory of an account that exists only meanwhile), else shared
+            memory, or the folder for temporary files.
 
     Returns:
         Places, of which the last is for the caller once it is empty, and the others to be left.
@@ -211,8 +213,7 @@ def claim(target: Path, root: Path | None = None) -> list[Place]:
         OSError: no place can be made.
     """
     if root is None:
-        usable = os.access(SHARED_MEMORY, os.W_OK | os.X_OK)
-        root = SHARED_MEMORY if usable else Path(tempfile.gettempdir())
+        root = _memory()
     name = hashlib.sha256(os.path.realpath(target).encode()).hexdigest()[:12]
     places: list[Place] = []
     for number in range(PLACES):
@@ -225,6 +226,15 @@ def claim(target: Path, root: Path | None = None) -> list[Place]:
     if not places:
         raise OSError(errno.EBUSY, f"{PLACES} runs write there already")
     return places
+
+
+def _memory() -> Path:
+    """The folder of spools, in memory where there is one."""
+    kept = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    for folder in filter(None, (kept, str(SHARED_MEMORY))):
+        if os.access(folder, os.W_OK | os.X_OK):
+            return Path(folder)
+    return Path(tempfile.gettempdir())
 
 
 def _lock(folder: Path) -> Place | None:

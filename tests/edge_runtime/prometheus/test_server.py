@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from edge_runtime.errors import OptionError
+from edge_runtime.errors import SinkError
 from edge_runtime.prometheus import server as serving
 from edge_runtime.prometheus.address import parse_listen
 from edge_runtime.prometheus.server import CONNECTIONS, MetricsServer
@@ -94,19 +94,19 @@ def test_health_is_a_status_with_a_reason(reason, status, says):
         assert get(running.url, "/healthz")[:2] == (status, says)
 
 
-def test_a_port_that_is_taken_is_a_mistake_in_one_line(server):
+def test_a_port_that_is_taken_is_told_in_one_line(server):
     endpoint = parse_listen(server.url.removeprefix("http://").removesuffix("/metrics"))
 
     with (
-        pytest.raises(OptionError, match=r"cannot serve metrics at 127.0.0.1:"),
+        pytest.raises(SinkError, match=r"cannot serve metrics at 127.0.0.1:"),
         MetricsServer(endpoint, Fixed()),
     ):
         pass
 
 
-def test_an_address_that_is_not_ours_is_a_mistake_in_one_line():
+def test_an_address_that_is_not_ours_is_told_in_one_line():
     with (
-        pytest.raises(OptionError, match=r"cannot serve metrics at 192.0.2.1:9101"),
+        pytest.raises(SinkError, match=r"cannot serve metrics at 192.0.2.1:9101"),
         MetricsServer(parse_listen("192.0.2.1:9101"), Fixed()),
     ):
         pass
