@@ -68,6 +68,23 @@ def test_cvat_subsets_become_splits(tmp_path: Path) -> None:
     assert masks_of(tmp_path / "out", "val") == {"two": [[1, 1], [1, 1]]}
 
 
+def test_cvat_names_with_folders_and_images_with_any_suffix(tmp_path: Path) -> None:
+    root = write_cvat(tmp_path / "src")
+    (root / "ImageSets/Segmentation/default.txt").unlink()
+    places = {"cam1/a": "JPG", "cam1/b.v2": "Jpeg", "cam2/a": "PNG"}
+    for shade, (name, suffix) in enumerate(places.items()):
+        write_colours(root / f"SegmentationClass/{name}.png", [[(12, 34, 56)] * 2] * 2)
+        write_image(root / f"JPEGImages/{name}.{suffix}", (2, 2), shade)
+    lists = root / "ImageSets/Segmentation"
+    (lists / "train.txt").write_text("one\ncam1/a\ncam1/b.v2\n")
+    (lists / "val.txt").write_text("cam2/a\n")
+
+    run("cvat", root, tmp_path / "out")
+
+    assert list(masks_of(tmp_path / "out")) == ["b.v2", "cam1__a", "one"]
+    assert masks_of(tmp_path / "out", "val") == {"cam2__a": [[1, 1], [1, 1]]}
+
+
 def test_coco_polygons_runs_and_draw_order(tmp_path: Path) -> None:
     # given: a small cow listed before the barn that covers it, and a cow as run lengths
     cow = [[2, 2, 4, 2, 4, 4, 2, 4]]
@@ -131,6 +148,43 @@ def test_labelme_shapes_in_the_order_of_the_file(
     expected[5, 0:2] = 255
     assert masks_of(tmp_path / "out")["one"] == expected.tolist()
     assert "left out: 1 linestrip shapes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_labelme_rectangles_of_four_points_and_turned_ones(tmp_path: Path, first: int) -> None:
+    # given: corners in turn as X-AnyLabeling stores them, beginning with any
+    corners = [[1, 1], [4, 1], [4, 3], [1, 3]]
+    content = labelme(
+        ("barn", "rectangle", [*corners[first:], *corners[:first]]),
+        ("cow", "rotation", [[6, 0.8], [8.2, 3], [6, 5.2], [3.8, 3]]),
+    )
+
+    run("labelme", write_labelme(tmp_path / "src", content), tmp_path / "out", *ALL_TRAIN)
+
+    expected = np.zeros((6, 8), int)
+    expected[1:3, 1:4] = 1
+    for row, columns in enumerate([slice(5, 7), slice(4, 8), slice(4, 8), slice(5, 7)], 1):
+        expected[row, columns] = 2
+    assert masks_of(tmp_path / "out")["one"] == expected.tolist()
+
+
+def test_shapes_that_cover_no_pixel_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = labelme(
+        ("barn", "rectangle", [[1, 1], [5, 1]]),
+        ("cow", "polygon", [[20, 20], [30, 20], [30, 30]]),
+    )
+    tiny = coco([[[1, 1, 1.2, 1, 1.2, 1.2]], [[0, 0, 2, 0, 2, 2, 0, 2]]])
+
+    run("labelme", write_labelme(tmp_path / "a", flat), tmp_path / "a-out", *ALL_TRAIN)
+    said = capsys.readouterr().err
+    assert "left out: 1 rectangle shapes that cover no pixel" in said
+    assert "left out: 1 polygon shapes that cover no pixel" in said
+
+    write_coco(tmp_path / "b", tiny)
+    run("coco", tmp_path / "b", tmp_path / "b-out", *ALL_TRAIN)
+    assert "left out: 1 annotations that cover no pixel" in capsys.readouterr().err
 
 
 def test_labelme_embedded_images_masks_and_listed_classes(tmp_path: Path) -> None:

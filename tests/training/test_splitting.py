@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.data.importers.splitting import Ratios, assign
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize(
@@ -30,6 +35,55 @@ def test_neighbours_stay_in_one_split(names: list[str], how: str) -> None:
         groups = [name.partition("/")[0].partition("_")[0] for name in names]
         assert len(set(zip(groups, splits, strict=True))) == 10
     assert assign(names, Ratios(0.6, 0.2, 0.2), seed=1, group_by="auto")[0] == splits
+
+
+def md5_like(number: int) -> str:
+    return hashlib.md5(str(number).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda i: f"drive_{i:04}_jpg.rf.{md5_like(i)}",
+        lambda i: f"cam/drive_{i}_PNG.rf.{md5_like(i)}",
+        lambda i: f"{md5_like(i)[:8]}-frame_{i:04}",
+        lambda i: f"day1/{md5_like(i)[:8]}-frame_{i}",
+        lambda i: f"drive_{i:06}_front_camera_undistorted",
+        lambda i: f"drive_{i:06}_cam2_v3",
+        lambda i: f"frame_{i:04}/rgb",
+    ],
+)
+def test_neighbours_stay_together_whatever_stands_around_their_numbers(
+    name: Callable[[int], str],
+) -> None:
+    names = sorted(name(i) for i in range(60))
+    number = {name(i): i for i in range(60)}
+
+    splits, said = assign(names, Ratios(0.6, 0.2, 0.2), seed=1, group_by="auto")
+
+    in_order = [split for _, split in sorted(zip(map(number.get, names), splits, strict=True))]
+    assert in_order == ["train"] * 36 + ["val"] * 12 + ["test"] * 12
+    assert said == "in blocks of neighbouring names"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda drive, i: f"drive{drive}_{i:06}_front_camera_undistorted",
+        lambda drive, i: f"drive{drive}_{i:04}_jpg.rf.{md5_like(100 * drive + i)}",
+        lambda drive, i: f"{md5_like(100 * drive + i)[:8]}-drive{drive}_{i:04}",
+        lambda drive, i: f"2023010{drive}-frame_{i:04}",  # a date, not a tool's eight digits
+    ],
+)
+def test_sequences_are_seen_through_what_tools_add_to_names(
+    name: Callable[[int, int], str],
+) -> None:
+    drives = {name(drive, i): drive for drive in range(10) for i in range(6)}
+
+    splits, said = assign(list(drives), Ratios(0.6, 0.2, 0.2), seed=1, group_by="auto")
+
+    assert said == "by sequence, of which there are 10"
+    assert len(set(zip(drives.values(), splits, strict=True))) == 10
 
 
 @settings(max_examples=60, deadline=None)

@@ -87,6 +87,11 @@ def _merges(
     "--crowd", type=click.Choice(("class", "ignore")), default="class", show_default=True,
     help="What COCO's crowds become.",
 )  # fmt: skip
+@click.option(
+    "--orientation", type=click.Choice(("upright", "stored")),
+    help="Which way round the masks of images are that EXIF marks as turned.  [default: upright "
+    "for coco, cvat, labelme, stored for masks in files]",
+)  # fmt: skip
 @click.option("--name", help="Of the data set.  [default: the folder's]")
 @click.option("--license", default="", help="What the data imposes on weights trained on it.")
 @reporting
@@ -111,7 +116,9 @@ def import_command(
     for place in (source, images):
         if place is not None and not place.exists():
             raise SourceError(f"{place} does not exist; name the annotations to import")
-    reading = ReadOptions(images, values["unlabelled"], values["order"], values["crowd"])
+    reading = ReadOptions(
+        images, values["unlabelled"], values["order"], values["crowd"], values["orientation"]
+    )
     imported = _reader(kind)(source, reading)
     selection = Selection(values["classes"], values["ignore"], values["merge"], values["others"])
     options = WriteOptions(
@@ -130,12 +137,18 @@ def import_command(
         "split_by": written.how,
         "classes": list(classes.classes),
         "left_out": imported.left_out,
+        "turned": written.turned,
     }
     output.deliver_facts("data-import", facts)
     counts = ", ".join(f"{split} {count}" for split, count in written.counts.items())
     output.tell(f"{folder}: {counts} ({written.how}); {len(classes.classes)} classes")
     for what, count in imported.left_out.items():
         output.say(f"left out: {count} {what}")
+    if written.turned:
+        output.say(
+            f"turned by EXIF: {written.turned} images, written without that mark; see with "
+            "`hyperseg data preview` that the masks fit (else: --orientation)"
+        )
     output.tell(f"next: hyperseg data check folder:{folder}")
 
 

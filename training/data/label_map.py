@@ -12,7 +12,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from edge_runtime.labels import IGNORE_INDEX
 from training.data.problems import DataError, Problem
@@ -37,6 +37,8 @@ DECODING_ERRORS = (
 _ID_MODES = ("P", "L", "1", "I;16", "I")
 _COLOUR_MODES = ("RGB", "RGBA", "P")
 _LOSSY = ("JPEG", "MPO", "WEBP")
+_TURNED = range(2, 9)
+"""EXIF orientations that are not upright; some cameras write 0, which means nothing."""
 
 
 class Codes(NamedTuple):
@@ -210,7 +212,8 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     """An image as (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: it is unreadable, or has more than 8 bits a channel.
+        DataError: it is unreadable, has more than 8 bits a channel, or is marked as turned: who
+            shows such an image and who stores a mask for it may mean different pixels.
     """
     try:
         with Image.open(path) as picture:
@@ -223,9 +226,34 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
                         file=str(path),
                     )
                 )
-            return np.asarray(picture.convert("RGB"), np.uint8)
+            pixels = np.asarray(picture.convert("RGB"), np.uint8)
+            if (mark := orientation(picture)) != 1:
+                raise DataError(_turned(path, mark))
+            return pixels
     except DECODING_ERRORS as error:
         raise DataError(unreadable(path, error)) from error
+
+
+def orientation(picture: Image.Image) -> int:
+    """What a loaded picture's EXIF says is still to be turned: 2..8, or 1 if nothing.
+
+    PIL itself turns TIFF files as it loads them, and no other.
+    """
+    try:
+        mark = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except DECODING_ERRORS:
+        return 1  # what nobody can read turns the picture nowhere
+    return int(mark) if mark in _TURNED else 1
+
+
+def _turned(path: Path, mark: int) -> Problem:
+    return Problem(
+        "turned image",
+        f"{path} is marked as turned (EXIF orientation {mark}): its pixels are stored one way and "
+        "shown another, also by `hyperseg run`; `hyperseg data import` writes the data set without "
+        "such marks, and its --orientation says which way round the masks are",
+        file=str(path),
+    )
 
 
 def unreadable(path: Path, error: Exception) -> Problem:

@@ -114,8 +114,6 @@ def size_problem(pair: Pair, image: tuple[int, ...], label: tuple[int, ...]) -> 
         f"{pair.image} is {image[0]}x{image[1]} (HxW) but its label {pair.label.name} is "
         f"{label[0]}x{label[1]}; store both at one size"
     )
-    if image[::-1] == label:
-        message += ", and turn the pixels of images that are only marked as turned (EXIF)"
     return Problem("size mismatch", message, file=str(pair.image))
 
 

@@ -18,6 +18,7 @@ Kind = Literal[
     "unreadable file",
     "unusable label format",
     "size mismatch",
+    "turned image",
     "unknown ids",
     "binary masks",
     "image in two splits",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from training.data.layouts import Pair
 
-_FORMAT = 1
+_FORMAT = 2
 _MOST_CODES = 4096
 """Distinct codes kept of one file: a photograph that poses as a mask has a hundred thousand."""
 
@@ -55,6 +55,12 @@ class PairFacts:
     """Stored code -> pixels; the 4096 most frequent."""
     coloured: bool = False
     """The codes are colours, 0xRRGGBB."""
+
+    @property
+    def lasting(self) -> bool:
+        """Both files were read; what failed may be the disk or the network, and pass."""
+        problems = (self.image_problem, self.label_problem)
+        return not any(p is not None and p.kind == "unreadable file" for p in problems)
 
 
 @dataclass(frozen=True)
@@ -190,7 +196,7 @@ def _load(place: Path) -> dict[str, _Entry]:
 
 def _store(place: Path, entries: dict[str, _Entry]) -> None:
     """Remember facts; where no file can be written the next scan is slow, and that is all."""
-    kept = {key: entry for key, entry in entries.items() if entry.version}
+    kept = {key: entry for key, entry in entries.items() if entry.version and entry.facts.lasting}
     with suppress(OSError, OptionError):
         place.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(place) as part:

@@ -30,7 +30,7 @@ _ALPHA = 0.55
 """Weight of the colours against the picture."""
 _UNKNOWN = (255, 0, 255)
 """BGR of what has an unknown id; no built-in label set has it."""
-_NOT_SHOWN = ("unreadable file", "unusable label format", "size mismatch")
+_NOT_SHOWN = ("unreadable file", "unusable label format", "size mismatch", "turned image")
 """Problems of pairs that cannot be drawn."""
 _FONT, _TEXT, _PAPER = cv2.FONT_HERSHEY_SIMPLEX, (235, 235, 235), (32, 32, 32)
 

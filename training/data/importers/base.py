@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
+import numpy as np
 
 from edge_runtime.errors import SourceError
+from edge_runtime.labels import IGNORE_INDEX
 from training.data.layouts import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from training.data.label_map import Colour
@@ -42,10 +43,12 @@ class Item:
     """Relative name without suffix, with ``/`` between folders."""
     image: Path | bytes
     """The image file, or its content."""
-    mask: Callable[[], NDArray[np.uint8]]
-    """Draws the (H, W) uint8 mask: indices into the classes, 255 for ignored."""
+    mask: Callable[[], NDArray[np.integer]]
+    """Draws the (H, W) mask of codes; see `code_of`."""
     split: Split | None = None
     """Where the source puts it, if it does."""
+    upright: bool = False
+    """The mask is of the image as it is shown, turned as EXIF says; not of its stored pixels."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,23 @@ class ReadOptions:
     order of the file, so that later ones are on top. None is the format's usual order."""
     crowd: Literal["class", "ignore"] = "class"
     """What COCO's crowd regions become."""
+    orientation: Literal["upright", "stored"] | None = None
+    """Which way round the masks of images are that EXIF marks as turned. None is the format's
+    usual way: annotation tools show images upright, masks in files are of the stored pixels."""
+
+
+def code_of(index: int) -> int:
+    """What a mask holds for a class: its index, or 1 more from 255 on, as 255 is ignored.
+
+    A source may have more classes than a data set can: what is written is chosen later.
+    """
+    return index + (index >= IGNORE_INDEX)
+
+
+def blank_mask(height: int, width: int, options: ReadOptions) -> NDArray[np.int32]:
+    """The (height, width) int32 mask of an image without annotation; the background is class 0."""
+    fill = 0 if options.unlabelled == "background" else IGNORE_INDEX
+    return np.full((height, width), fill, np.int32)
 
 
 def decode_json(content: bytes, kind: Any, place: Path) -> Any:
@@ -103,15 +123,25 @@ def read_bytes(place: Path) -> bytes:
 def find_image(name: str, folders: Sequence[Path]) -> Path:
     """The first existing file `name`, or `name` with an image suffix, in some folders.
 
+    Suffixes may be written as ``.jpg``, ``.JPG`` or ``.Jpg``.
+
     Raises:
         SourceError: there is none.
     """
     for folder in folders:
-        for path in (folder / name, *(folder / f"{name}{end}" for end in sorted(IMAGE_SUFFIXES))):
-            if path.is_file():
-                return path
+        for spelled in _spellings(name):
+            if (folder / spelled).is_file():
+                return folder / spelled
     places = ", ".join(str(folder) for folder in dict.fromkeys(folders))
     raise SourceError(f"the image {name} is in none of {places}; name its folder with --images")
+
+
+def _spellings(name: str) -> Iterator[str]:
+    yield name
+    stem, dot, end = name.rpartition(".")
+    own = [(stem, dot + end)] if f"{dot}{end}".lower() in IMAGE_SUFFIXES else []
+    for start, suffix in (*own, *((name, suffix) for suffix in sorted(IMAGE_SUFFIXES))):
+        yield from (start + suffix.lower(), start + suffix.upper(), start + suffix.title())
 
 
 def usual_palette(classes: Iterable[str]) -> tuple[Colour, ...]:

@@ -16,7 +16,7 @@ from training.data.importers.base import (
     read_bytes,
 )
 from training.data.label_map import LabelMap
-from training.data.layouts import pictures_in
+from training.data.layouts import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,16 +51,22 @@ def read(source: Path, options: ReadOptions) -> Imported:
     label_map = LabelMap(labels, {}, targets, expand_palette=True)
     folders = [options.images] if options.images else [source / "JPEGImages", source]
     splits = _splits(source)
-    items = [
-        Item(
-            path.stem,
-            find_image(path.stem, folders),
-            partial(label_map.read, path),
-            splits.get(path.stem),
-        )
-        for path in pictures_in(masks)
-    ]
+    items = []
+    for path in _masks(masks):
+        name = path.relative_to(masks).with_suffix("").as_posix()
+        image, draw = find_image(name, folders), partial(label_map.read, path)
+        upright = options.orientation != "stored"
+        items.append(Item(name, image, draw, splits.get(name), upright))
     return Imported(names, items, labels.palette)
+
+
+def _masks(folder: Path) -> list[Path]:
+    """The masks of a folder and its folders, sorted: an image's name in CVAT may hold folders."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def _colours(place: Path) -> dict[Colour, str]:
@@ -88,11 +94,11 @@ def _colours(place: Path) -> dict[Colour, str]:
 
 
 def _splits(source: Path) -> dict[str, Split]:
-    """Stem -> split, of the subsets that have the name of one."""
+    """Name -> split, of the subsets that have the name of one."""
     splits: dict[str, Split] = {}
     for place in sorted((source / "ImageSets/Segmentation").glob("*.txt")):
         split = SPLIT_NAMES.get(place.stem.lower())
         if split is not None:
-            stems = read_bytes(place).decode("utf-8", "replace").splitlines()
-            splits.update({stem.strip(): split for stem in stems if stem.strip()})
+            names = read_bytes(place).decode("utf-8", "replace").splitlines()
+            splits.update({name.strip(): split for name in names if name.strip()})
     return splits

@@ -1,9 +1,9 @@
 """Labelme: one JSON file per image, with the image beside it or inside.
 
-Shapes are drawn in the order of the file unless ``area`` is asked for. Polygons, rectangles,
-circles and masks have an area; points and lines have none and are counted as left out. The label
-``__ignore__`` is ignored, ``_background_`` is the background; ``labels.txt``, if there is one,
-gives the order of the classes.
+Shapes are drawn in the order of the file unless ``area`` is asked for. Polygons, rectangles (turned
+ones too), circles and masks have an area; points and lines have none and are counted as left out,
+as is what covers no pixel. The label ``__ignore__`` is ignored, ``_background_`` is the background;
+``labels.txt``, if there is one, gives the order of the classes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from training.data.importers.base import (
     Item,
     ReadOptions,
     Side,
+    blank_mask,
+    code_of,
     decode_json,
     find_image,
     read_bytes,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 _IGNORED = ("__ignore__", "ignore")
 _BACKGROUNDS = ("_background_", BACKGROUND)
+_POINTS = {"polygon": 3, "rectangle": 2, "rotation": 4, "circle": 2, "mask": 2}
+"""Shapes with an area, and the points that each needs."""
 
 
 class _Shape(msgspec.Struct):
@@ -78,7 +82,7 @@ def read(source: Path, options: ReadOptions) -> Imported:
         image = _image(place, _load(place), options)
         name = place.relative_to(root).with_suffix("").as_posix()
         draw = partial(_draw, place, classes, options, left_out)
-        items.append(Item(name, image, draw))
+        items.append(Item(name, image, draw, upright=options.orientation != "stored"))
     return Imported(tuple(classes), items, left_out=left_out)
 
 
@@ -88,7 +92,7 @@ def _load(place: Path) -> _File:
 
 
 def _classes(root: Path, found: set[str], options: ReadOptions) -> dict[str, int]:
-    """Class name -> index."""
+    """Class name -> code in the masks, in the order of the codes."""
     special = {*_IGNORED, *_BACKGROUNDS}
     names = [BACKGROUND] if options.unlabelled == "background" or found & {*_BACKGROUNDS} else []
     listed = root / "labels.txt"
@@ -98,7 +102,7 @@ def _classes(root: Path, found: set[str], options: ReadOptions) -> dict[str, int
     unlisted = sorted(found - special - set(names))
     if listed.is_file() and unlisted:
         raise SourceError(f"{listed} does not list {', '.join(unlisted)}; add them there")
-    return {name: i for i, name in enumerate(dict.fromkeys([*names, *unlisted]))}
+    return {name: code_of(i) for i, name in enumerate(dict.fromkeys([*names, *unlisted]))}
 
 
 def _image(place: Path, content: _File, options: ReadOptions) -> Path | bytes:
@@ -119,15 +123,17 @@ def _image(place: Path, content: _File, options: ReadOptions) -> Path | bytes:
 
 def _draw(
     place: Path, classes: dict[str, int], options: ReadOptions, left_out: Counter[str]
-) -> NDArray[np.uint8]:
+) -> NDArray[np.int32]:
     content = _load(place)
-    fill = 0 if options.unlabelled == "background" else IGNORE_INDEX
-    mask = np.full((content.image_height, content.image_width), fill, np.uint8)
+    mask = blank_mask(content.image_height, content.image_width, options)
     drawn = []
     for shape in content.shapes:
         region = _region(place, shape, *mask.shape)
         if region is None:
             left_out[f"{shape.shape_type} shapes"] += 1
+            continue
+        if not region.any():
+            left_out[f"{shape.shape_type} shapes that cover no pixel"] += 1
             continue
         name = BACKGROUND if shape.label in _BACKGROUNDS else shape.label
         drawn.append((region, IGNORE_INDEX if name in _IGNORED else classes[name]))
@@ -141,7 +147,7 @@ def _draw(
 def _region(place: Path, shape: _Shape, height: int, width: int) -> NDArray[np.bool_] | None:
     """The (H, W) bool region of a shape; None if its kind has no area."""
     kind, points = shape.shape_type, shape.points
-    needed = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}.get(kind)
+    needed = _POINTS.get(kind)
     if needed is None:
         return None
     if len(points) < needed:
@@ -151,10 +157,13 @@ def _region(place: Path, shape: _Shape, height: int, width: int) -> NDArray[np.b
     (x0, y0), (x1, y1) = points[:2]
     if kind == "circle":
         return fill_circle((x0, y0), float(np.hypot(x1 - x0, y1 - y0)), height, width)
-    if kind == "rectangle":
-        points = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
     if kind == "mask":
         return _pasted(place, shape, height, width)
+    if kind == "rectangle":
+        # labelme stores two corners, X-AnyLabeling all four.
+        left, right = min(x for x, _ in points), max(x for x, _ in points)
+        top, bottom = min(y for _, y in points), max(y for _, y in points)
+        points = [(left, top), (right, top), (right, bottom), (left, bottom)]
     return fill_polygon(points, height, width)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_runtime.errors import OptionError
 from edge_runtime.labels import IGNORE_INDEX
-from training.data.importers.base import BACKGROUND, Imported, usual_palette
+from training.data.importers.base import BACKGROUND, Imported, code_of, usual_palette
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.data.label_map import Colour
+
+_LISTED = 40
+"""Classes of a source that a message names."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Plan:
     classes: tuple[str, ...]
     palette: tuple[Colour, ...]
     table: NDArray[np.uint8]
-    """(256,) uint8: the source's index -> written id, 255 for ignored."""
+    """(N,) uint8: code in the source's masks -> written id, 255 for ignored."""
 
 
 def plan(source: Imported, selection: Selection) -> Plan:
@@ -63,14 +66,17 @@ def plan(source: Imported, selection: Selection) -> Plan:
     if len(kept) < len(present) and selection.others == "background" and BACKGROUND not in kept:
         kept = (BACKGROUND, *kept)
     if not 1 <= len(kept) <= IGNORE_INDEX:
-        raise OptionError(f"{len(kept)} classes are left; expected 1 to {IGNORE_INDEX}")
+        raise OptionError(
+            f"{len(kept)} classes are left; expected 1 to {IGNORE_INDEX}, chosen with --classes, "
+            "--merge and --ignore"
+        )
     other = kept.index(BACKGROUND) if selection.others == "background" and BACKGROUND in kept else (
         IGNORE_INDEX
     )  # fmt: skip
-    table = np.full(256, IGNORE_INDEX, np.uint8)
+    table = np.full(max(256, code_of(len(names))), IGNORE_INDEX, np.uint8)
     for index, name in enumerate(names):
         if name is not None:
-            table[index] = kept.index(name) if name in kept else other
+            table[code_of(index)] = kept.index(name) if name in kept else other
     return Plan(kept, _palette(source, names, kept), table)
 
 
@@ -87,8 +93,10 @@ def _merged(merge: tuple[tuple[str, tuple[str, ...]], ...]) -> Mapping[str, str]
 def _require_known(names: tuple[str, ...], known: tuple[str, ...]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
+        more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
         raise OptionError(
-            f"no class {unknown[0]!r} in the source; it has {', '.join(known) or 'none'}"
+            f"no class {unknown[0]!r} in the source; it has "
+            f"{', '.join(known[:_LISTED]) or 'none'}{more}"
         )
 
 

@@ -8,7 +8,7 @@ too few of those, blocks of neighbouring names.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 GroupBy = Literal["auto", "folder", "sequence", "none"]
 
-_FRAME_NUMBER = re.compile(r"[\W_]*[a-zA-Z]?\d+\D{0,20}$")
+_FRAME_NUMBER = re.compile(r"[\W_]*[a-zA-Z]?\d+\D{0,40}$")
 """The frame's number at the end of a name, as in ``Seq05VD_f00120`` or ``drive_000120_rgb``."""
+_ROBOFLOW = re.compile(r"_[a-zA-Z]{3,4}\.rf\.[0-9a-zA-Z]{8,}$")
+"""What Roboflow appends: another one for each image, and each of its augmented copies."""
+_LABEL_STUDIO = re.compile(r"(?:.*/)?([0-9a-f]{8})-(?=.)")
+"""What Label Studio puts in front: another one for each image."""
 _FAR_OFF = 0.5
 """Automatic grouping is given up if a split gets less than this part of its share."""
 
@@ -83,7 +87,7 @@ def assign(
         ratios: the shares wanted.
         seed: of the shuffling of groups.
         group_by: what stays together; ``auto`` takes folders, sequences or blocks, whichever first
-            gives shares near those wanted.
+            gives shares near those wanted and has mostly groups of more than one image.
 
     Raises:
         OptionError: there are too few images or groups.
@@ -95,11 +99,15 @@ def assign(
         )
     if group_by == "none":
         return _by_groups(names, ratios, seed, lambda name: name), "image by image"
+    names = _as_they_were(names)
     keys: dict[str, Callable[[str], str]] = {"folder": _folder, "sequence": _sequence}
     for kind, key in keys.items():
         if group_by not in ("auto", kind):
             continue
-        groups = len({key(name) for name in names})
+        members = Counter(key(name) for name in names)
+        groups = len(members)
+        if group_by == "auto" and 2 * sum(n == 1 for n in members.values()) > groups:
+            continue  # the names say each frame's own number elsewhere: neighbours would part
         splits = _by_groups(names, ratios, seed, key)
         share = {split: splits.count(split) / len(names) for split in SPLITS}
         total = sum(ratios.shares)
@@ -115,6 +123,22 @@ def assign(
             "--group auto"
         )
     return _by_blocks(names, ratios), "in blocks of neighbouring names"
+
+
+def _as_they_were(names: Sequence[str]) -> list[str]:
+    """Names without what annotation tools add to each, which hides the frames' order."""
+    plain = [_ROBOFLOW.sub("", name) for name in names]
+    found = [match for name in plain if (match := _LABEL_STUDIO.match(name))]
+    prefixes = {match[1] for match in found}
+    # Dates look like it, but one stands before many images, and none has letters.
+    if 2 * len(prefixes) <= len(names) or all(prefix.isdecimal() for prefix in prefixes):
+        return plain
+    return [
+        name[: match.start(1)] + name[match.end() :]
+        if (match := _LABEL_STUDIO.match(name))
+        else name
+        for name in plain
+    ]
 
 
 def _folder(name: str) -> str:

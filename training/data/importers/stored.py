@@ -50,7 +50,7 @@ def read(kind: str, source: Path, options: ReadOptions) -> Imported:
     """
     data = KINDS[kind](source)
     items = [
-        _item(data.layout.root, pair, data.label_map, split)
+        _item(data.layout.root, pair, data.label_map, split, options)
         for split in SPLITS
         if data.layout.has(split)
         for pair in read_pairs(data.layout, split)
@@ -70,7 +70,7 @@ def read_camvid32(source: Path, options: ReadOptions) -> Imported:
     label_map = LabelMap(CAMVID_11, {}, {**colours, (0, 0, 0): IGNORE_INDEX}, expand_palette=True)
     return Imported(
         CAMVID_11.names,
-        _matched(source, images, masks, label_map),
+        _matched(images, masks, label_map, options),
         CAMVID_11.palette,
         KINDS["camvid"](source).license,
     )
@@ -89,7 +89,7 @@ def read_masks(source: Path, options: ReadOptions) -> Imported:
     label_map = label_map_of(place, meta, source.name)
     images = options.images or _folder(source, "images")
     masks = _folder(source, "masks", "labels", "annotations")
-    items = _matched(source, images, masks, label_map)
+    items = _matched(images, masks, label_map, options)
     labels = label_map.labels
     return Imported(labels.names, items, labels.palette, str(meta.get("license", "")))
 
@@ -101,7 +101,7 @@ def _folder(source: Path, *names: str) -> Path:
     raise SourceError(f"{source} has no folder {' or '.join(names)}; it should hold the files")
 
 
-def _matched(source: Path, images: Path, masks: Path, label_map: LabelMap) -> list[Item]:
+def _matched(images: Path, masks: Path, label_map: LabelMap, options: ReadOptions) -> list[Item]:
     """Items of two folders, by stem.
 
     Raises:
@@ -113,12 +113,18 @@ def _matched(source: Path, images: Path, masks: Path, label_map: LabelMap) -> li
     listing.keep_existing(pairs)
     if listing.problems:
         raise DataError(listing.problems[0])
-    return [_item(images, pair, label_map, None) for pair in listing.pairs]
+    return [_item(images, pair, label_map, None, options) for pair in listing.pairs]
 
 
-def _item(root: Path, pair: Pair, label_map: LabelMap, split: Split | None) -> Item:
+def _item(
+    root: Path, pair: Pair, label_map: LabelMap, split: Split | None, options: ReadOptions
+) -> Item:
     inside = pair.image.is_relative_to(root)
     name = pair.image.relative_to(root) if inside else pair.image
     return Item(
-        name.with_suffix("").as_posix(), pair.image, partial(label_map.read, pair.label), split
+        name.with_suffix("").as_posix(),
+        pair.image,
+        partial(label_map.read, pair.label),
+        split,
+        upright=options.orientation == "upright",
     )

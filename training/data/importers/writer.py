@@ -18,7 +18,7 @@ from edge_runtime.errors import OptionError, SourceError
 from edge_runtime.labels import IGNORE_INDEX
 from training.data.importers.base import SPLIT_NAMES
 from training.data.importers.splitting import GroupBy, Ratios, assign
-from training.data.label_map import DECODING_ERRORS
+from training.data.label_map import DECODING_ERRORS, orientation
 from training.data.layouts import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from training.data.importers.base import Imported, Item
     from training.data.importers.selection import Plan
     from training.data.pairs import Split
-
-_ORIENTATION = 274
-"""EXIF tag; 1 is upright."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,8 @@ class Written:
     """Images by split."""
     how: str
     """How they were divided, in words."""
+    turned: int = 0
+    """Images that EXIF marked as turned."""
 
 
 def write(
@@ -67,8 +66,8 @@ def write(
 ) -> Written:
     """Write ``<split>/``, ``<split>_labels/`` and ``meta.json``; the source stays untouched.
 
-    Images are copied as they are, except those that EXIF marks as turned: annotation tools show
-    them upright and training does not, so they are turned and stored as PNG.
+    Images are copied as they are, except those that EXIF marks as turned, which training refuses:
+    they become PNG files without the mark, with their pixels the way round that the mask is.
 
     Args:
         source: what was read.
@@ -95,8 +94,9 @@ def write(
         for split in dict.fromkeys(splits):
             (part / split).mkdir()
             (part / f"{split}_labels").mkdir()
+        turned = 0
         for number, (item, name, split) in enumerate(zip(source.items, names, splits, strict=True)):
-            _write_item(item, name, part / split, part / f"{split}_labels", plan)
+            turned += _write_item(item, name, part / split, part / f"{split}_labels", plan)
             if progress is not None:
                 progress(number + 1, len(source.items))
         counts = {str(split): count for split, count in Counter(splits).items()}
@@ -107,7 +107,7 @@ def write(
         raise OptionError(f"cannot write {folder}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Written(counts, how)
+    return Written(counts, how, turned)
 
 
 def _divide(items: Sequence[Item], options: WriteOptions) -> tuple[list[Split], str]:
@@ -146,31 +146,57 @@ def _file_names(items: Sequence[Item]) -> list[str]:
     return [name.lstrip(".") or "image" for name in names]
 
 
-def _write_item(item: Item, name: str, images: Path, labels: Path, plan: Plan) -> None:
+def _write_item(item: Item, name: str, images: Path, labels: Path, plan: Plan) -> bool:
+    """Whether the image was marked as turned."""
     mask = plan.table[item.mask()]
-    shown = item.image if isinstance(item.image, Path) else f"the embedded image of {item.name}"
-    try:
-        content = item.image.read_bytes() if isinstance(item.image, Path) else item.image
-        with Image.open(io.BytesIO(content)) as picture:
-            suffix = f".{(picture.format or 'png').lower()}".replace(".jpeg", ".jpg")
-            turned = picture.getexif().get(_ORIENTATION, 1) != 1
-            if turned or suffix not in IMAGE_SUFFIXES:
-                upright = ImageOps.exif_transpose(picture).convert("RGB")
-                buffer, suffix = io.BytesIO(), ".png"
-                upright.save(buffer, "PNG")
-                content, size = buffer.getvalue(), (upright.height, upright.width)
-            else:
-                picture.load()  # a truncated file is no training image
-                size = picture.height, picture.width
-    except DECODING_ERRORS as error:
-        raise SourceError(f"cannot read {shown}: {error}; restore it, or leave it out") from error
+    content, suffix, size, turned = _image(item)
     if size != mask.shape:
-        raise SourceError(
-            f"{shown} is {size[0]}x{size[1]} (HxW) but its annotation is for "
-            f"{mask.shape[0]}x{mask.shape[1]}; give the images that were annotated"
-        )
+        raise SourceError(_size_message(item, size, mask.shape, turned))
     (images / f"{name}{suffix}").write_bytes(content)
     _save_label(mask, labels / f"{name}.png", plan)
+    return turned
+
+
+def _shown(item: Item) -> str:
+    return str(item.image) if isinstance(item.image, Path) else f"the embedded image of {item.name}"
+
+
+def _image(item: Item) -> tuple[bytes, str, tuple[int, int], bool]:
+    """The file to write, its suffix, its (height, width), and whether it was marked as turned.
+
+    Raises:
+        SourceError: the image is unreadable.
+    """
+    try:
+        content = item.image.read_bytes() if isinstance(item.image, Path) else item.image
+        with Image.open(io.BytesIO(content)) as opened:
+            opened.load()  # a truncated file is no training image
+            suffix = f".{(opened.format or 'png').lower()}".replace(".jpeg", ".jpg")
+            turned = orientation(opened) != 1
+            picture = ImageOps.exif_transpose(opened) if turned and item.upright else opened
+            if turned or suffix not in IMAGE_SUFFIXES:
+                buffer, suffix = io.BytesIO(), ".png"
+                # By way of the bare pixels, so that no mark comes along.
+                Image.fromarray(np.asarray(picture.convert("RGB"))).save(buffer, "PNG")
+                content = buffer.getvalue()
+            return content, suffix, (picture.height, picture.width), turned
+    except DECODING_ERRORS as error:
+        raise SourceError(
+            f"cannot read {_shown(item)}: {error}; restore it, or leave it out"
+        ) from error
+
+
+def _size_message(item: Item, size: tuple[int, ...], mask: tuple[int, ...], turned: bool) -> str:
+    way, remedy = "", "give the images that were annotated"
+    if turned:
+        way = ", turned as EXIF says," if item.upright else " as stored"
+        if size[::-1] == mask:
+            drawn, other = ("stored", "stored") if item.upright else ("shown, turned", "upright")
+            remedy = f"if that was drawn on the image as {drawn}, import with --orientation {other}"
+    return (
+        f"{_shown(item)} is {size[0]}x{size[1]} (HxW){way} but its annotation is for "
+        f"{mask[0]}x{mask[1]}; {remedy}"
+    )
 
 
 def _save_label(mask: NDArray[np.uint8], path: Path, plan: Plan) -> None:
