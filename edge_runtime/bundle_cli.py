@@ -11,6 +11,7 @@ from edge_runtime.cli_options import reporting
 from edge_runtime.command_group import SuggestingGroup
 from edge_runtime.shared_options import (
     FILE,
+    account_option,
     calibration_option,
     into_option,
     model_argument,
@@ -98,6 +99,7 @@ def show(bundle: Path, output: Output) -> None:
 @click.option("--no-engine", is_flag=True, help="Build no TensorRT engine.")
 @click.option("--selftest", is_flag=True, help="Also run `hyperseg selftest`: minutes.")
 @service_option
+@account_option
 @secrets_option("What {secret:NAME} in the service's run stands for; FILE is the device's.")
 @click.option("--consume", is_flag=True, help="Remove BUNDLE afterwards, whatever becomes of it.")
 @reporting
@@ -109,6 +111,7 @@ def install(
     no_engine: bool,
     selftest: bool,
     service: str | None,
+    account: str | None,
     secrets: tuple[str, ...],
     consume: bool,
     arguments: tuple[str, ...],
@@ -128,9 +131,9 @@ def install(
     kept = None
     if service is not None:
         manager: Manager = "system" if os.getuid() == 0 else "user"
-        kept = Service(service, manager, arguments, parse_secrets(secrets))
-    elif arguments:
-        raise OptionError("arguments of a run go with --service NAME")
+        kept = Service(service, manager, arguments, parse_secrets(secrets), account)
+    elif arguments or account:
+        raise OptionError("arguments of a run, and --as, go with --service NAME")
     home = (into or default_home()).absolute()
     options = InstallOptions(home, keys, not no_engine, selftest, kept, consume)
     with steps("installing", quiet=output.quiet) as say:

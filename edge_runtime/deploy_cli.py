@@ -11,6 +11,7 @@ from edge_runtime.cli_options import reporting
 from edge_runtime.completion import candidates
 from edge_runtime.shared_options import (
     FILE,
+    account_option,
     calibration_option,
     into_option,
     run_arguments,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @calibration_option
 @signing_key_option
 @service_option
+@account_option
 @secrets_option("What {secret:NAME} in the service's run stands for; FILE is the device's.")
 @click.option("--no-engine", is_flag=True, help="Build no TensorRT engine there.")
 @click.option("--selftest", is_flag=True, help="Also run `hyperseg selftest` there: minutes.")
@@ -58,6 +60,7 @@ def deploy(
     calibration: Path | None,
     key: Path | None,
     service: str | None,
+    account: str | None,
     secrets: tuple[str, ...],
     no_engine: bool,
     selftest: bool,
@@ -95,10 +98,10 @@ def deploy(
         return
     if model is None:
         raise OptionError("which model? hyperseg deploy DEVICE MODEL")
-    if arguments and service is None:
-        raise OptionError("arguments of a run go with --service NAME")
+    if (arguments or account) and service is None:
+        raise OptionError("arguments of a run, and --as, go with --service NAME")
     contents = Contents(resolve_model(model), calibration, key)
-    options = DeployOptions(into, not no_engine, selftest, service, arguments, secrets)
+    options = DeployOptions(into, not no_engine, selftest, service, arguments, secrets, account)
     progress = partial(steps, f"deploying to {device}", quiet=output.quiet)
     done = run(target, contents, options, progress)
     if report is not None:

@@ -9,8 +9,14 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from edge_runtime.engines.gpu import driver_cuda
+from edge_runtime.jetpack import jetpack_of
 from edge_runtime.telemetry.power_mode import jetson_clocks, power_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path("/")
 
@@ -24,26 +30,48 @@ class Device:
     soc: str | None = None
     """The chip, or the processor's name and its number of usable cores."""
     jetpack: str | None = None
+    """Told from `l4t`; null where that release is not known to us."""
     l4t: str | None = None
     cuda: str | None = None
+    """Highest version that the GPU's driver serves, such as ``12.6``."""
     tensorrt: str | None = None
+    """Of its Python package, whether or not it was used; ``RTX`` before that of TensorRT-RTX."""
     onnxruntime: str | None = None
     gstreamer: str | None = None
     power_mode: str | None = None
     jetson_clocks: bool | None = None
 
 
-def describe_device(root: Path = ROOT) -> Device:
-    """The device this process runs on.
+def package_version(name: str) -> str | None:
+    """Version of an installed distribution; None without it. Nothing of it is imported."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def describe_device(
+    root: Path = ROOT,
+    package: Callable[[str], str | None] = package_version,
+    cuda: Callable[[], str | None] = driver_cuda,
+) -> Device:
+    """The device this process runs on. No GPU is initialized for it.
 
     Args:
         root: where ``/proc`` and ``/etc`` lie.
+        package: version of an installed distribution by its name.
+        cuda: what the GPU's driver serves.
     """
+    l4t = _l4t(root)
+    jetpack = jetpack_of(l4t)
     return Device(
         model=_device_tree(root, "model") or f"{platform.system()} {platform.machine()}",
         soc=_device_tree(root, "compatible") or _processor(root),
-        l4t=_l4t(root),
-        onnxruntime=_package("onnxruntime"),
+        jetpack=None if jetpack is None else jetpack.name,
+        l4t=l4t,
+        cuda=cuda(),
+        tensorrt=_tensorrt(package),
+        onnxruntime=package("onnxruntime"),
         gstreamer=_gstreamer(),
         power_mode=power_mode(root),
         jetson_clocks=jetson_clocks(root),
@@ -82,11 +110,9 @@ def _l4t(root: Path) -> str | None:
     return f"{match[1]}.{match[2]}" if match else None
 
 
-def _package(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+def _tensorrt(package: Callable[[str], str | None]) -> str | None:
+    rtx = package("tensorrt_rtx")
+    return package("tensorrt") or (None if rtx is None else f"RTX {rtx}")
 
 
 def _gstreamer() -> str | None:

@@ -12,7 +12,7 @@ from edge_runtime.command_group import SuggestingGroup
 from edge_runtime.completion import candidates
 from edge_runtime.errors import EXIT_FOUND, OptionError
 from edge_runtime.service.places import STATUS_VARIABLE, status_path, unit_name, unit_path
-from edge_runtime.shared_options import FILE, secrets_option
+from edge_runtime.shared_options import FILE, account_option, secrets_option
 
 if TYPE_CHECKING:
     from edge_runtime.cli_options import Output
@@ -46,10 +46,7 @@ def service() -> None:
 @_USER
 @_SYSTEM
 @_FOLDER
-@click.option(
-    "--as", "account", metavar="USER",
-    help="Account that it runs as, one without privileges.  [default: one made for it]",
-)  # fmt: skip
+@account_option
 @click.option(
     "--watchdog", "watchdog_s", type=float, default=30.0, show_default=True, metavar="S",
     help="Kill and start again a run that hangs for S seconds.",
@@ -78,19 +75,23 @@ def install(
     # Imported here: `hyperseg service health` is run every few seconds.
     from edge_runtime.artifacts import write_text_atomic
     from edge_runtime.service.command import parse_command
-    from edge_runtime.service.unit import UnitOptions, make_unit
+    from edge_runtime.service.unit import UnitOptions, make_unit, require_account, require_folders
 
     options = UnitOptions(manager, account, watchdog_s, memory_max, _split_secrets(secrets))
-    text = make_unit(name, parse_command(words), options)
+    command = parse_command(words)
+    text = make_unit(name, command, options)
     place = unit_path(name, manager, folder)
+    if folder is None:  # else it may be meant for another machine
+        require_account(account)
+        require_folders(command.written)
     if manager == "user" and folder is None:
         place.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(place, text)
     flag = " --user" if manager == "user" else ""
-    command = f"systemctl{flag} daemon-reload && systemctl{flag} enable --now {unit_name(name)}"
-    output.deliver_facts("service", {"unit": unit_name(name), "file": place, "next": command})
+    start = f"systemctl{flag} daemon-reload && systemctl{flag} enable --now {unit_name(name)}"
+    output.deliver_facts("service", {"unit": unit_name(name), "file": place, "next": start})
     output.tell(f"wrote {place}; start it now and with the machine:")
-    output.tell(command)
+    output.tell(start)
 
 
 @service.command()

@@ -68,6 +68,14 @@ service_option = click.option(
     "--service", metavar="NAME", help="Run it as this systemd service; run's arguments follow --."
 )
 
+account_option = click.option(
+    "--as",
+    "account",
+    metavar="USER",
+    help="Account of the service, one without privileges; CSI cameras and files in /tmp need it.  "
+    "[default: one made for it]",
+)
+
 run_arguments = click.argument(
     "arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- RUN ARGS...]"
 )

@@ -41,6 +41,8 @@ class DeployOptions:
     """Of the service's run, after the model."""
     secrets: tuple[str, ...] = ()
     """``NAME=FILE`` of the device each."""
+    account: str | None = None
+    """That the service runs as; None leaves it to the device."""
 
 
 def deploy(
@@ -90,6 +92,8 @@ def _hand_over(
     if options.service is not None:
         for secret in options.secrets:
             words += ["--secret", secret]
+        if options.account is not None:
+            words += ["--as", options.account]
         words += ["--service", options.service, "--", *options.arguments]
     return _decode(device.hyperseg(*words, told=say), DeployReport)
 

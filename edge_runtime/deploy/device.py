@@ -30,7 +30,7 @@ from edge_runtime.deploy.units import (
 )
 from edge_runtime.device import Device, describe_device
 from edge_runtime.engines.choice import RUNTIMES, engine_precision
-from edge_runtime.engines.gpu import query_gpu
+from edge_runtime.engines.gpu import NoGpu, ask_gpu
 from edge_runtime.engines.locks import folder_lock
 from edge_runtime.errors import DeployError, HypersegError, OptionError
 from edge_runtime.service.command import program
@@ -286,8 +286,8 @@ def _selftest(release: Release, say: Callable[[str], None]) -> dict[str, Any]:
 def _why_no_engine() -> str | None:
     from importlib.util import find_spec
 
-    if query_gpu() is None:
-        return "no NVIDIA GPU answers here"
+    if isinstance(gpu := ask_gpu(), NoGpu):
+        return "no NVIDIA GPU answers here" + (f" ({gpu.reason})" if gpu.code else "")
     if find_spec(RUNTIMES[0]) is None:
         return "this Python has no TensorRT"
     if find_spec("export") is None:

@@ -15,7 +15,7 @@ from edge_runtime.deploy.index import MODEL
 from edge_runtime.errors import DeployError, OptionError
 from edge_runtime.service.command import parse_command
 from edge_runtime.service.places import Manager, unit_name, unit_path
-from edge_runtime.service.unit import UnitOptions, make_unit
+from edge_runtime.service.unit import UnitOptions, make_unit, require_account
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,16 +34,20 @@ class Service:
     """What follows the model in ``hyperseg run MODEL ...``."""
     secrets: dict[str, Path] = field(default_factory=dict)
     """Files on the device, by the name that ``{secret:NAME}`` uses."""
+    account: str | None = None
+    """That it runs as; None lets systemd make one, or is the user whose service it is."""
 
 
 def check_service(service: Service, home: Path) -> None:
     """Refuse before anything is touched what could not work afterwards.
 
     Raises:
-        OptionError: no systemd here, a name that is none, or arguments of no run.
+        OptionError: no systemd here, a name that is none, arguments of no run, or an account that
+            is not there or not given and needed.
     """
     if not SYSTEMD.is_dir():
         raise OptionError("--service needs systemd, which does not run this device")
+    require_account(service.account)
     _unit_text(service, home / "current" / MODEL)
 
 
@@ -134,5 +138,5 @@ def _decode(kind: type, value: object) -> object:
 
 def _unit_text(service: Service, model: Path) -> str:
     command = parse_command(("run", str(model), *service.arguments))
-    options = UnitOptions(service.manager, secrets=service.secrets)
+    options = UnitOptions(service.manager, service.account, secrets=service.secrets)
     return make_unit(service.name, command, options)

@@ -44,7 +44,7 @@ def check_camera(machine: Machine, device: Path, users: list[str]) -> Iterator[F
     check = f"cameras.{device.name}"
     info = device.stat()
     if not may_open(info, machine.uid, machine.groups):
-        group = _group_name(info.st_gid)
+        group = group_name(info.st_gid)
         yield problem(
             check, f"/dev/{device.name} may be opened by group {group} only", "this user in it",
             f"sudo usermod -aG {group} $USER  # then log in again",
@@ -69,16 +69,25 @@ def check_camera(machine: Machine, device: Path, users: list[str]) -> Iterator[F
         yield ok(check, seen)
 
 
-def may_open(info: os.stat_result, uid: int, groups: frozenset[int]) -> bool:
-    """Whether mode bits let a user read and write; access control lists are not looked at."""
+def may_open(
+    info: os.stat_result, uid: int, groups: frozenset[int], *, writes: bool = True
+) -> bool:
+    """Whether mode bits let a user read and write; access control lists are not looked at.
+
+    Args:
+        info: of the node.
+        uid: the user.
+        groups: that the user is in.
+        writes: without it reading is enough.
+    """
     if uid == 0:
         return True
-    both = stat.S_IROTH | stat.S_IWOTH
+    wanted = stat.S_IROTH | (stat.S_IWOTH if writes else 0)
     if info.st_uid == uid:
-        both = stat.S_IRUSR | stat.S_IWUSR
+        wanted <<= 6
     elif info.st_gid in groups:
-        both = stat.S_IRGRP | stat.S_IWGRP
-    return info.st_mode & both == both
+        wanted <<= 3
+    return info.st_mode & wanted == wanted
 
 
 def _described(told: CameraModes | None) -> str:
@@ -119,7 +128,8 @@ def _open_devices(process: Path) -> Iterator[str]:
             yield target
 
 
-def _group_name(gid: int) -> str:
+def group_name(gid: int) -> str:
+    """A group's name, or its number where it has none here."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:

@@ -121,6 +121,11 @@ def _unit(machine: Machine, unit: Path) -> Finding:
             check, f"{unit.name} is not watched: a run that hangs stays", "WatchdogSec=",
             f"hyperseg service install {name} -- run ...",
         )  # fmt: skip
+    if re.search(r"^DynamicUser=yes$", text, re.M) and re.search(r"^PrivateTmp=no$", text, re.M):
+        return problem(
+            check, f"{unit.name} has DynamicUser= and so a /tmp of its own; it needs the machine's",
+            "User=", f"hyperseg service install {name} --as USER -- run ...",
+        )  # fmt: skip
     return ok(check, f"{unit.name} starts {program}, watched")
 
 

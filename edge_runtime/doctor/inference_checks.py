@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_runtime.doctor.finding import absent, ok, problem, warning
+from edge_runtime.doctor.gpu_checks import check_gpu
+from edge_runtime.engines.gpu import Gpu
+from edge_runtime.jetpack import jetpack_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_runtime.doctor.finding import Finding
     from edge_runtime.doctor.machine import Machine
+    from edge_runtime.jetpack import JetPack
 
 
-@dataclass(frozen=True)
-class JetPack:
-    """What NVIDIA releases together."""
-
-    name: str
-    cuda: str
-    tensorrt: tuple[str, ...]
-    """Major and minor; owners may have a later one of the same CUDA."""
-    python: str
-
-
-JETPACKS = {
-    "35": JetPack("5", "11.4", ("8.5",), "3.8"),
-    "36.3": JetPack("6.0", "12.2", ("8.6",), "3.10"),
-    "36.4": JetPack("6.1 or 6.2", "12.6", ("10.3",), "3.10"),
-    "36.5": JetPack("6.2.2", "12.6", ("10.3",), "3.10"),
-    "38.2": JetPack("7.0", "13.0", ("10.13",), "3.12"),
-    "38.4": JetPack("7.1", "13.0", ("10.13",), "3.12"),
-    "39.2": JetPack("7.2", "13.2", ("10.16", "11.4"), "3.12"),
-}
-"""By L4T release. After NVIDIA's release notes; the minor versions of 5, 6.0, 7.0 and 7.1 were not
-compared with a board."""
 _PACKAGE = re.compile(r"^Package: (libnvinfer\d+|libnvinfer-bin|nvidia-jetpack)$", re.M)
 
 
@@ -44,23 +25,11 @@ def check_inference(machine: Machine) -> Iterator[Finding]:
     """ONNX Runtime everywhere, TensorRT where there is a GPU."""
     yield from _onnxruntime(machine)
     gpu = machine.gpu()
-    if gpu is None and not machine.is_jetson:
-        yield absent("inference.gpu", "no NVIDIA GPU, or no driver; ONNX Runtime infers on the CPU")
+    yield check_gpu(machine, gpu)
+    if not (isinstance(gpu, Gpu) or machine.is_jetson):
         return
-    if gpu is None:
-        yield problem(
-            "inference.gpu", "a Jetson whose GPU does not answer", "libcuda.so.1 answers",
-            "# in a container: docker run --runtime nvidia; elsewhere: sudo apt-get install "
-            "--reinstall nvidia-l4t-cuda",
-        )  # fmt: skip
-    else:
-        yield ok(
-            "inference.gpu",
-            f"{gpu.name}, compute capability {gpu.compute_capability}, {gpu.memory_mib} MiB, "
-            f"driver for CUDA {gpu.cuda}",
-        )
     yield from _bindings(machine)
-    yield from _cuda_package(machine, None if gpu is None else gpu.cuda)
+    yield from _cuda_package(machine, gpu.cuda if isinstance(gpu, Gpu) else None)
     yield from _jetpack(machine)
 
 
@@ -119,8 +88,7 @@ def _jetpack(machine: Machine) -> Iterator[Finding]:
     if release is None:
         yield absent("inference.jetpack", "not a Jetson")
         return
-    major, _, rest = release.partition(".")
-    known = JETPACKS.get(f"{major}.{rest.partition('.')[0]}") or JETPACKS.get(major)
+    known = jetpack_of(release)
     if known is None:
         yield warning(
             "inference.jetpack", f"L4T {release} is not known here", "JetPack 6.1 to 7.2",

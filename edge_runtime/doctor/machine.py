@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.device import describe_device
+from edge_runtime.device import describe_device, package_version
 from edge_runtime.doctor.gst_answer import GstAnswer, ask_gstreamer
 from edge_runtime.doctor.v4l2 import CameraModes, read_modes
-from edge_runtime.engines.gpu import Gpu, query_gpu
+from edge_runtime.engines.gpu import Gpu, NoGpu, ask_gpu
 from edge_runtime.telemetry.sysfs import read_text
 
 if TYPE_CHECKING:
@@ -79,14 +78,6 @@ def nearest_folder(place: Path) -> Path:
     return Path(place.anchor)
 
 
-def package_version(name: str) -> str | None:
-    """Version of an installed distribution; None without it."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
 def _these_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
@@ -108,7 +99,7 @@ class Machine:
     """Where outputs with relative names lie."""
     home: Path = field(default_factory=Path.home)
     package: Callable[[str], str | None] = package_version
-    gpu: Callable[[], Gpu | None] = query_gpu
+    gpu: Callable[[], Gpu | NoGpu] = ask_gpu
     gstreamer: Callable[[Machine, Sequence[str]], GstAnswer] = field(
         default_factory=lambda: _ask_this_gstreamer
     )
@@ -118,7 +109,9 @@ class Machine:
     @property
     def device(self) -> Device:
         """The board, its releases and its power mode."""
-        return describe_device(self.root)
+        gpu = self.gpu()
+        cuda = gpu.cuda if isinstance(gpu, Gpu) else None
+        return describe_device(self.root, self.package, lambda: cuda)
 
     @property
     def is_jetson(self) -> bool:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from edge_runtime.doctor.camera_checks import check_camera, holders
 from edge_runtime.doctor.finding import ok, problem, warning
 from edge_runtime.doctor.host_checks import ARGUS, container_of
+from edge_runtime.engines.gpu import NoGpu
 from edge_runtime.errors import HypersegError
 from edge_runtime.redact import redact
 
@@ -115,7 +116,7 @@ def check_model(machine: Machine, text: str) -> Iterator[Finding]:
     terms = "; not for commercial use" if bound(manifest) else ""
     seen = f"{path}: {height}x{width}, {len(manifest.labels)} classes, file and manifest agree"
     yield ok("model.file", seen + terms)
-    if machine.gpu() is None or manifest.kind != "onnx":
+    if isinstance(machine.gpu(), NoGpu) or manifest.kind != "onnx":
         return
     from edge_runtime.engines.choice import choose, engine_precision, this_machine
     from edge_runtime.engines.store import EngineStore

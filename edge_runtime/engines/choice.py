@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.artifacts import read_manifest
 from edge_runtime.engines.identity import differences, identity_of, misfits
-from edge_runtime.engines.store import SUFFIX, open_engine, this_platform
+from edge_runtime.engines.store import engine_files, open_engine, this_platform
 from edge_runtime.errors import ArtifactError, DependencyError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def this_machine() -> Machine:
 
     from edge_runtime.backends.tensorrt.engine import REMEDIES, load_runtime
     from edge_runtime.device import describe_device
-    from edge_runtime.engines.gpu import query_gpu
+    from edge_runtime.engines.gpu import NoGpu, ask_gpu
 
     runtime = next((name for name in RUNTIMES if find_spec(name)), None)
     if runtime is None:
@@ -65,11 +65,12 @@ def this_machine() -> Machine:
             f"--rebuild needs TensorRT, and neither {' nor '.join(RUNTIMES)} is installed "
             f"({REMEDIES['tensorrt']}); without --rebuild the model runs on ONNX Runtime"
         )
-    gpu = query_gpu()
-    if gpu is None:
+    gpu = ask_gpu()
+    if isinstance(gpu, NoGpu):
         raise DependencyError(
-            f"--rebuild needs an NVIDIA GPU with its driver: {runtime} is installed, but no GPU is "
-            "here; without --rebuild the model runs on ONNX Runtime"
+            f"--rebuild needs an NVIDIA GPU with its driver: {runtime} is installed, but no GPU "
+            f"answers here ({gpu.reason}; hyperseg doctor may know why); without --rebuild the "
+            "model runs on ONNX Runtime"
         )
     version = str(load_runtime(runtime).__version__)
     return Machine(runtime, version, gpu, describe_device().l4t)
@@ -90,6 +91,9 @@ def choose(store: EngineStore, model: Manifest, precision: str, machine: Machine
         model: manifest of the ONNX model.
         precision: ``fp32``, ``fp16`` or ``int8``.
         machine: what would load it.
+
+    Raises:
+        OptionError: the store may not be read.
     """
     loadable: list[tuple[list[str], StoredEngine]] = []
     foreign: list[list[str]] = []
@@ -120,7 +124,7 @@ def _built_of(
 ) -> list[tuple[Path, EngineIdentity]]:
     """The engines of one model, newest first, by what their manifests say; no file is hashed."""
     found = []
-    for path in folder.glob(f"*{SUFFIX}"):
+    for path in engine_files(folder):
         try:
             identity = identity_of(path, read_manifest(path, kind="engine", verify=False))
             age = path.stat().st_mtime_ns
@@ -140,6 +144,7 @@ def _misfits(identity: EngineIdentity, machine: Machine) -> list[str]:
     return misfits(
         identity, runtime=machine.runtime, version=machine.version, platform=this_platform(),
         gpu=machine.gpu.name, compute_capability=machine.gpu.compute_capability,
+        multiprocessors=machine.gpu.multiprocessors,
     )  # fmt: skip
 
 

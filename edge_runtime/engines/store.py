@@ -45,6 +45,33 @@ def this_platform() -> str:
     return f"{sys.platform}-{platform.machine()}"
 
 
+def engine_files(folder: Path) -> list[Path]:
+    """The engine files of a folder in the order of their names; none where there is no folder.
+
+    Raises:
+        OptionError: the folder may not be read, which is not the same as an empty one.
+    """
+    try:
+        # Path.glob() passes over what it may not read.
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.name.endswith(SUFFIX))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: OSError) -> OptionError:
+    seen = f"the engines in {folder} cannot be read by uid {os.geteuid()}: {error.strerror}"
+    if not isinstance(error, PermissionError):
+        return OptionError(f"{seen}; choose another --store")
+    parents = reversed(folder.absolute().parents)
+    shut = next((p for p in parents if not os.access(p, os.X_OK, effective_ids=True)), None)
+    if shut is None:
+        return OptionError(f"{seen}; sudo chmod 755 {folder}, or choose another --store")
+    return OptionError(f"{seen}, because {shut} is closed to it; choose another --store")
+
+
 def open_engine(path: Path) -> StoredEngine:
     """An engine with its identity, once its bytes are proven to be those of its manifest.
 
@@ -66,11 +93,13 @@ class EngineStore:
     """A folder of engines by address.
 
     Args:
-        folder: made when the first engine is added.
+        folder: made when the first engine is added; None takes this user's cache.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or default_folder()
+        # A folder that was named is there to be shared: a service reads what root has built.
+        self._mode = 0o700 if folder is None else 0o755
 
     def place(self, identity: EngineIdentity) -> Path:
         """Where the engine of that identity lies or would lie."""
@@ -81,10 +110,14 @@ class EngineStore:
 
         Raises:
             ManifestError: there is one, but damaged.
+            OptionError: the folder may not be read.
         """
         path = self.place(identity)
-        if not path.exists() and not manifest_path(path).exists():
-            return None
+        try:
+            if not path.exists() and not manifest_path(path).exists():
+                return None
+        except OSError as error:
+            raise _unreadable(self.folder, error) from error
         try:
             engine = open_engine(path)
         except ManifestError:
@@ -96,13 +129,13 @@ class EngineStore:
         return engine
 
     def prepare(self) -> Path:
-        """Make the folder, for this user alone; its path.
+        """Make the folder, readable by all if it was named, else for this user alone; its path.
 
         Raises:
             OptionError: it cannot be made.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=self._mode)
         except OSError as error:
             raise OptionError(
                 f"cannot make {self.folder}: {error.strerror}; choose another --store"
@@ -110,8 +143,12 @@ class EngineStore:
         return self.folder
 
     def engines(self) -> Iterator[StoredEngine]:
-        """All that are whole, in the order of their names; damaged ones are passed over."""
-        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+        """All that are whole, in the order of their names; damaged ones are passed over.
+
+        Raises:
+            OptionError: the folder may not be read.
+        """
+        for path in engine_files(self.folder):
             try:
                 yield open_engine(path)
             except ArtifactError:

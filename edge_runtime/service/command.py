@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
+TEMPORARY = (Path("/tmp"), Path("/var/tmp"))
+"""Folders that every other program sees too, unless a service is given its own."""
+_IN_TEMPORARY = re.compile(r"(?:^|[=:])(?://)?/(?:var/)?tmp/")
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,27 @@ class Command:
     sources: tuple[str, ...]
     written: tuple[Path, ...]
     """Folders outside the service's own that it must be able to write to."""
+    read: tuple[Path, ...]
+    """Files and folders that are there and are read."""
+    shares_masks: bool
+    """Whether other programs read its masks, in shared memory."""
     secrets: frozenset[str]
 
     @property
     def uses_argus(self) -> bool:
         """Whether a CSI camera is read, whose service is reached by a socket in /tmp."""
         return any("csi:" in source or "nvarguscamerasrc" in source for source in self.sources)
+
+    @property
+    def shared_tmp(self) -> str | None:
+        """In words, why it must see the ``/tmp`` of the machine; None if it need not."""
+        if self.uses_argus:
+            return "a CSI camera is reached by /tmp/argus_socket"
+        for path in (*self.written, *self.read):
+            if any(path.is_relative_to(folder) for folder in TEMPORARY):
+                return f"{path} lies in /tmp"
+        source = next(filter(_IN_TEMPORARY.search, self.sources), None)
+        return None if source is None else f"{source} lies in /tmp"
 
 
 def parse_command(words: Sequence[str]) -> Command:
@@ -65,6 +84,8 @@ def parse_command(words: Sequence[str]) -> Command:
         model=str(given["model"]),
         sources=tuple(redact(source) for source in given["sources"]),
         written=tuple(sorted(_folders(given))),
+        read=tuple(Path(path) for path in read.values()),
+        shares_masks=any(parse_sink(text).kind == "shm" for text in given["sinks"]),
         secrets=frozenset(names_of(words)),
     )
 

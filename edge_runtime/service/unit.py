@@ -7,6 +7,8 @@ What a directive means is said by ``systemd.service(5)``, ``systemd.exec(5)`` an
 from __future__ import annotations
 
 import grp
+import pwd
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,18 +18,23 @@ from edge_runtime.service.command import ROOT, program
 from edge_runtime.service.places import STATUS_VARIABLE, unit_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from edge_runtime.service.command import Command
     from edge_runtime.service.places import Manager
 
+NEW_ACCOUNT = "sudo useradd --system --shell /usr/sbin/nologin {}"
 GROUPS = ("video", "render")
 """Own cameras and GPUs; those that exist are given to the service."""
 DEVICES = ("char-video4linux", "char-media", "char-drm", "char-nvidia*", "char-nvhost*",
            "char-host1x*", "char-tegra*", "char-nvgpu*", "char-nvmap*", "char-nvsciipc*",
+           "char-*.gpu", "char-*.ga10b", "char-*.gv11b", "char-????:??:??.?",
            "/dev/nvmap")  # fmt: skip
-"""Cameras and GPUs by the names of ``/proc/devices``; those that are missing are passed over."""
-HIDING = ("/tmp", "/var/tmp")  # folders that PrivateTmp= replaces
+"""Cameras and GPUs by the names of ``/proc/devices``; those that are missing are passed over.
+
+A Jetson's GPU driver goes by the name of its device there: ``17000000.gpu`` (Orin, JetPack 6 and
+7), ``17000000.ga10b`` (Orin, 5), ``17000000.gv11b`` (Xavier), ``0000:01:00.0`` (Thor's, on PCI).
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,8 @@ class UnitOptions:
 
     manager: Manager = "system"
     account: str | None = None
-    """User that it runs as; None takes one that exists only meanwhile (``DynamicUser=``)."""
+    """User that it runs as; None takes one that exists only meanwhile (``DynamicUser=``), which
+    has a ``/tmp`` of its own and cannot be given that of the machine."""
     watchdog_s: float = 30.0
     """A loop that hangs so long is killed and started again."""
     memory_max: str | None = None
@@ -61,11 +69,18 @@ def make_unit(name: str, command: Command, options: UnitOptions) -> str:
     """The text of the unit file.
 
     Raises:
-        OptionError: the name cannot be one, or a secret is not given.
+        OptionError: the name cannot be one, a secret is not given, or an account is needed that
+            exists before the service.
     """
     missing = sorted(command.secrets - set(options.secrets))
     if missing:
         raise OptionError(f"no secret {missing[0]!r}; give --secret {missing[0]}=FILE")
+    own_account = options.manager == "system" and options.account is None
+    if own_account and (reason := command.shared_tmp) is not None:
+        raise OptionError(
+            f"{reason}, and the account that systemd makes for a service (DynamicUser=) has a /tmp "
+            f"of its own: give --as USER, such as one made by `{NEW_ACCOUNT.format('hyperseg')}`"
+        )
     sections = {
         "Unit": _unit(name, command, options.manager),
         "Service": _service(name, command, options),
@@ -74,6 +89,36 @@ def make_unit(name: str, command: Command, options: UnitOptions) -> str:
     return (
         "\n\n".join("\n".join([f"[{title}]", *lines]) for title, lines in sections.items()) + "\n"
     )
+
+
+def require_account(name: str | None) -> None:
+    """Refuse an account that a service cannot run as.
+
+    Raises:
+        OptionError: this machine has none of that name.
+    """
+    if name is None or name.isdecimal():
+        return
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        command = NEW_ACCOUNT.format(shlex.quote(name))
+        raise OptionError(f"no account {name!r} here; make it: {command}") from None
+
+
+def require_folders(folders: Iterable[Path]) -> None:
+    """Refuse outputs in folders that a service, which sees the file system read-only, cannot make.
+
+    Raises:
+        OptionError: naming the first that is not there.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise OptionError(
+                f"no folder {folder}, where an output is to lie; make it, writable for the account "
+                "of the service, or give an output a relative name: it then lies in the service's "
+                "own folder"
+            )
 
 
 def quote(word: str) -> str:
@@ -149,8 +194,12 @@ def _folders(name: str, command: Command) -> Iterator[str]:
     yield f"Environment=XDG_CACHE_HOME=%C/{own}"
     yield f"RuntimeDirectory={own}"
     yield f"Environment={STATUS_VARIABLE}=%t/{own}/status.json"
+    yield "# A black box keeps its last seconds there, for the start that follows a kill."
+    yield "RuntimeDirectoryPreserve=restart"
     if command.written:
-        yield "ReadWritePaths=" + " ".join(quote(str(folder)) for folder in command.written)
+        # "-": a disk that is not mounted is told by the run in its own words, not by systemd.
+        places = (quote(f"-{folder}") for folder in command.written)
+        yield "ReadWritePaths=" + " ".join(places)
 
 
 def _account(account: str | None) -> Iterator[str]:
@@ -169,12 +218,12 @@ def _has_group(name: str) -> bool:
 
 
 def _hardening(command: Command) -> list[str]:
-    shows_tmp = [folder for folder in command.written if str(folder).startswith(HIDING)]
     lines = ["ProtectSystem=strict", "ProtectHome=read-only"]
-    if command.uses_argus or shows_tmp:
-        lines += ["# The socket of CSI cameras, or an output, lies in /tmp.", "PrivateTmp=no"]
-    else:
+    if command.shared_tmp is None:
         lines.append("PrivateTmp=yes")
+    else:
+        lines += ["# The socket of CSI cameras, or a file of this run, lies in /tmp.",
+                  "PrivateTmp=no"]  # fmt: skip
     return [
         *lines,
         "ProtectProc=invisible",
@@ -193,7 +242,8 @@ def _hardening(command: Command) -> list[str]:
         "SystemCallArchitectures=native",
         "SystemCallFilter=@system-service",
         "SystemCallErrorNumber=EPERM",
-        "UMask=0027",
+        # Masks in shared memory are meant for the programs of other accounts.
+        "UMask=0022" if command.shares_masks else "UMask=0027",
         "# MemoryDenyWriteExecute= is not set: GStreamer and GPU drivers compile while they run.",
     ]
 

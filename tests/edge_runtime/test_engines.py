@@ -13,25 +13,18 @@ import msgspec
 import pytest
 
 from edge_runtime.artifacts import manifest_path, write_artifact
-from edge_runtime.engines.gpu import query_gpu
-from edge_runtime.engines.identity import OPTIONS_KEY, EngineIdentity, differences, misfits
+from edge_runtime.engines.identity import (
+    OPTIONS_KEY,
+    EngineIdentity,
+    differences,
+    identity_of,
+    misfits,
+)
 from edge_runtime.engines.locks import folder_lock
 from edge_runtime.engines.store import EngineStore, open_engine, sweep, this_platform
 from edge_runtime.errors import ArtifactError, ManifestError, OptionError
+from tests.edge_runtime.identities import ORIN
 
-ORIN = EngineIdentity(
-    onnx_sha256="a" * 64,
-    precision="fp16",
-    typing="strong",
-    runtime="tensorrt",
-    runtime_version="10.3.0",
-    platform=this_platform(),
-    gpu="Orin",
-    compute_capability="8.7",
-    cuda="12.6",
-    l4t="36.4.3",
-    flags=("workspace=512MiB",),
-)
 HERE = {
     "runtime": "tensorrt", "version": "10.3.0", "platform": this_platform(),
     "gpu": "Orin", "compute_capability": "8.7",
@@ -104,6 +97,38 @@ def test_an_engine_fits_where_it_was_built():
 )
 def test_a_foreign_engine_is_explained_in_words(change, words):
     assert words in "; ".join(misfits(ORIN, **{**HERE, **change}))
+
+
+@pytest.mark.parametrize(
+    ("flags", "here", "fits"),
+    [
+        ((), {"version": "10.3.0.1"}, False),
+        (("VERSION_COMPATIBLE",), {"version": "10.3.0"}, True),
+        (("VERSION_COMPATIBLE",), {"version": "10.16.1.11"}, True),
+        (("VERSION_COMPATIBLE",), {"version": "10.2.0"}, False),
+        (("VERSION_COMPATIBLE",), {"version": "11.3.0"}, False),
+        (("VERSION_COMPATIBLE",), {"version": "10.4.0-rc"}, False),
+        (("VERSION_COMPATIBLE",), {"gpu": "Thor"}, False),
+        (("hardware=AMPERE_PLUS",), {"gpu": "Thor", "compute_capability": "11.0"}, True),
+        (("hardware=AMPERE_PLUS",), {"gpu": "Turing", "compute_capability": "7.5"}, False),
+        (("hardware=AMPERE_PLUS",), {"version": "10.4.0"}, False),
+        (("hardware=SAME_COMPUTE_CAPABILITY",), {"gpu": "twin", "multiprocessors": 4}, True),
+        (("hardware=SAME_COMPUTE_CAPABILITY",), {"compute_capability": "8.6"}, False),
+        ((), {"multiprocessors": 16}, True),
+        ((), {"multiprocessors": 4}, False),
+        ((), {"multiprocessors": None}, True),
+    ],
+)
+def test_an_engine_fits_as_far_as_its_flags_say(flags, here, fits):
+    built = replace(ORIN, flags=flags, multiprocessors=16)
+    assert (misfits(built, **{**HERE, **here}) == []) == fits
+
+
+def test_an_engine_from_before_multiprocessors_were_noted_keeps_its_rule(manifest, tmp_path):
+    fields = {**msgspec.to_builtins(ORIN)}
+    del fields["multiprocessors"]
+    old = identity_of(tmp_path / "a.engine", replace(manifest, options={OPTIONS_KEY: fields}))
+    assert misfits(old, **HERE, multiprocessors=4) == []
 
 
 @pytest.mark.parametrize(
@@ -210,9 +235,9 @@ def test_damaged_engines_are_passed_over_in_the_list(add):
     assert [found.identity.cuda for found in store.engines()] == ["13.0"]
 
 
-def test_the_store_is_for_this_user_alone(add):
-    store, _ = add()
-    assert store.folder.stat().st_mode & 0o077 == 0
+def test_the_cache_is_for_this_user_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert EngineStore().prepare().stat().st_mode & 0o077 == 0
 
 
 def test_a_store_that_cannot_be_made_is_one_line(tmp_path):
@@ -277,21 +302,6 @@ def test_sweeping_removes_leftovers_of_that_name_only(tmp_path):
     (tmp_path / "a.engine").write_bytes(b"whole")
     sweep(tmp_path, "a.engine")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".b.engine.x1", "a.engine"]
-
-
-def test_no_driver_is_no_gpu():
-    assert query_gpu(library="libno-such-driver.so.1") is None
-
-
-@pytest.mark.gpu
-def test_the_gpu_is_named():
-    gpu = query_gpu()
-    assert gpu is not None
-    major, _, minor = gpu.compute_capability.partition(".")
-    assert int(major) >= 7
-    assert minor.isdecimal()
-    assert gpu.memory_mib > 1000
-    assert int(gpu.cuda.partition(".")[0]) >= 12
 
 
 def test_the_leaf_stays_light():

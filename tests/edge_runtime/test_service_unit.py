@@ -7,12 +7,15 @@ import re
 import shlex
 import shutil
 import subprocess
+import tempfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.cli import main
 from edge_runtime.errors import OptionError
+from edge_runtime.service import places
 from edge_runtime.service.command import parse_command
 from edge_runtime.service.places import unit_path
 from edge_runtime.service.secrets import reveal
@@ -52,16 +55,26 @@ def test_a_unit_is_ready_watched_and_restarted_within_limits():
     assert service["DynamicUser"] == ["yes"]
     assert service["ProtectSystem"] == ["strict"]
     assert "ReadWritePaths" not in service
+    # a black box finds there what a killed run left
+    assert service["RuntimeDirectoryPreserve"] == ["restart"]
+
+
+@pytest.mark.parametrize(
+    ("sinks", "umask"), [((), "0027"), (("out.mkv",), "0027"), (("null", "shm:front"), "0022")]
+)
+def test_masks_in_shared_memory_can_be_read_by_other_accounts(sinks, umask):
+    words = [word for sink in sinks for word in ("--sink", sink)]
+    assert service_of(*PLAIN, *words)["UMask"] == [umask]
 
 
 @pytest.mark.parametrize(
     ("words", "writable"),
     [
         (("--sink", "out.mkv"), None),
-        (("--sink", "/data/a/out.mkv"), "/data/a"),
-        (("--sink", "/data/{camera}/x.mkv", "--report", "/srv/r.json"), "/data /srv"),
-        (("--sink", "masks:/data/masks", "--sink", "shm:front", "--sink", "null"), "/data"),
-        (("--frames-log", "/with space/log.jsonl"), '"/with space"'),
+        (("--sink", "/data/a/out.mkv"), "-/data/a"),
+        (("--sink", "/data/{camera}/x.mkv", "--report", "/srv/r.json"), "-/data -/srv"),
+        (("--sink", "masks:/data/masks", "--sink", "shm:front", "--sink", "null"), "-/data"),
+        (("--frames-log", "/with space/log.jsonl"), '"-/with space"'),
     ],
 )
 def test_only_folders_of_outputs_are_writable(words, writable):
@@ -69,17 +82,89 @@ def test_only_folders_of_outputs_are_writable(words, writable):
     assert service_of(*PLAIN, *words).get("ReadWritePaths") == expected
 
 
+@pytest.mark.parametrize("account", [None, "robot"])
 @pytest.mark.parametrize(
-    ("words", "private"),
+    ("words", "reason"),
     [
-        (PLAIN, "yes"),
-        (("run", "street-edge-n", "csi://0"), "no"),
-        (("run", "street-edge-n", "front=csi://0", "test:"), "no"),
-        ((*PLAIN, "--report", "/tmp/r.json"), "no"),
+        (PLAIN, None),
+        ((*PLAIN, "--report", "/tmpfs/r.json"), None),
+        (("run", "street-edge-n", "rtsp://h/tmp/main"), None),
+        (("run", "street-edge-n", "csi://0"), "/tmp/argus_socket"),
+        (("run", "street-edge-n", "front=csi://0", "test:"), "/tmp/argus_socket"),
+        ((*PLAIN, "--report", "/tmp/r.json"), "/tmp lies in /tmp"),
+        ((*PLAIN, "--sink", "/var/tmp/{camera}/o.mkv"), "/var/tmp lies in /tmp"),
+        (("run", "street-edge-n", "file:///tmp/late.mp4"), "late.mp4 lies in /tmp"),
+        (("run", "street-edge-n", "left=/tmp/late.mp4"), "late.mp4 lies in /tmp"),
     ],
 )
-def test_tmp_is_private_unless_a_csi_camera_or_an_output_needs_it(words, private):
-    assert service_of(*words)["PrivateTmp"] == [private]
+def test_an_account_made_for_a_service_never_has_the_tmp_of_the_machine(words, reason, account):
+    # DynamicUser= implies PrivateTmp=, and no directive turns that off
+    if reason is not None and account is None:
+        with pytest.raises(OptionError, match=reason) as caught:
+            service_of(*words)
+        assert "--as USER" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        return
+    service = service_of(*words, account=account)
+    assert service["PrivateTmp"] == ["yes" if reason is None else "no"]
+    assert service.get("DynamicUser") == (["yes"] if account is None else None)
+    assert service.get("User") == (None if account is None else [account])
+
+
+def test_a_user_s_own_service_sees_the_tmp_of_the_machine():
+    service = service_of("run", "street-edge-n", "csi://0", manager="user")
+    assert not {"PrivateTmp", "DynamicUser", "User"} & set(service)
+
+
+def test_a_model_in_tmp_is_seen_by_an_account_that_exists_before():
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        model = Path(folder) / "my.onnx"
+        model.touch()
+        with pytest.raises(OptionError, match=r"my\.onnx lies in /tmp"):
+            service_of("run", str(model), "test:")
+        assert service_of("run", str(model), "test:", account="robot")["PrivateTmp"] == ["no"]
+
+
+def test_a_service_is_installed_for_an_account_that_is_there_only(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(places._FOLDERS, "system", str(tmp_path))
+    words = ["--as", "no-such-account", "--", "run", "street-edge-n", "csi://0"]
+    assert main(["service", "install", "front", *words]) == 2
+    assert "useradd --system --shell /usr/sbin/nologin no-such-account" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    words[1] = "root"
+    assert main(["service", "install", "front", *words]) == 0
+
+
+def test_a_service_is_installed_only_if_the_folders_of_its_outputs_are_there(
+    capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(places._FOLDERS, "system", str(tmp_path))
+    boxes = tmp_path / "robot" / "boxes"
+    words = ["service", "install", "front", "--as", "root", "--", *PLAIN, "--sink",
+             f"blackbox:{boxes}"]  # fmt: skip
+
+    assert main(words) == 2
+    assert f"no folder {boxes.parent}, where an output is to lie" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+    boxes.parent.mkdir()
+    assert main(words) == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["17000000.gpu", "17000000.ga10b", "17000000.gv11b", "0000:01:00.0", "drm", "video4linux",
+     "nvidia-uvm"],
+)  # fmt: skip
+def test_the_nodes_of_jetsons_gpus_are_allowed_by_their_names_in_proc_devices(name):
+    patterns = [value.split()[0] for value in service_of(*PLAIN)["DeviceAllow"]]
+    assert any(fnmatch(f"char-{name}", pattern) for pattern in patterns)
+
+
+@pytest.mark.parametrize("name", ["mem", "input", "ttyS", "hidraw", "cpu/msr", "misc"])
+def test_other_devices_are_not(name):
+    patterns = [value.split()[0] for value in service_of(*PLAIN)["DeviceAllow"]]
+    assert not any(fnmatch(f"char-{name}", pattern) for pattern in patterns)
 
 
 def test_files_that_are_read_get_absolute_names(tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ from edge_runtime.deploy.index import GOLDEN, INDEX, MODEL, Index, encode_index,
 from edge_runtime.deploy.releases import Releases
 from edge_runtime.deploy.units import Service
 from edge_runtime.errors import ArtifactError, DeployError, OptionError
+from edge_runtime.service import places
 from edge_runtime.zoo import resolve_model
 from tests.edge_runtime.deploy.bundles import bundle_of
 from tests.edge_runtime.deploy.sshd import make_key
@@ -352,6 +353,14 @@ def tree_of_one(home, key):
     return sorted([key, *(f"{key}/{name}" for name in files)])
 
 
+def test_the_account_of_a_service_stays_with_later_releases(tmp_path, monkeypatch):
+    monkeypatch.setitem(places._FOLDERS, "system", str(tmp_path))
+    service = Service("front", "system", ("csi://0",), account="root")
+    units.write_unit(service, tmp_path, tmp_path / "current" / "model.onnx")
+    assert "\nUser=root\n" in (tmp_path / "hyperseg-front.service").read_text()
+    assert units.read_service(tmp_path) == service
+
+
 def test_a_service_is_refused_before_anything_happens_where_there_is_no_systemd(
     tar_of, tmp_path, monkeypatch
 ):
@@ -362,6 +371,12 @@ def test_a_service_is_refused_before_anything_happens_where_there_is_no_systemd(
     assert not (tmp_path / "device").exists()
     # and arguments that are no run's, where there is
     monkeypatch.setattr(units, "SYSTEMD", tmp_path)
+    system = Service("x", "system", ("csi://0",))
+    with pytest.raises(OptionError, match="--as USER"):
+        install(tar_of(b"1"), replace(options, service=system), lambda line: None)
+    unknown = replace(system, account="no-such-account")
+    with pytest.raises(OptionError, match="no account 'no-such-account' here"):
+        install(tar_of(b"1"), replace(options, service=unknown), lambda line: None)
     service = Service("x", "user", ("test:", "--nonsense"))
     with pytest.raises(OptionError, match="nonsense"):
         install(tar_of(b"1"), replace(options, service=service), lambda line: None)

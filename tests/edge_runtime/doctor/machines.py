@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edge_runtime.device import package_version
 from edge_runtime.doctor.gst_answer import GstAnswer
 from edge_runtime.doctor.gst_checks import JETSON_NEEDS, NEEDS
-from edge_runtime.doctor.machine import Interpreter, Machine, Space, package_version
-from edge_runtime.engines.gpu import Gpu
+from edge_runtime.doctor.machine import Interpreter, Machine, Space
+from edge_runtime.engines.gpu import Gpu, NoGpu
 from tests.edge_runtime.telemetry.boards import BOARDS, Writer
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 ORIN = Gpu("Orin", "8.7", 7620, integrated=True, cuda="12.6")
 THOR = Gpu("NVIDIA Thor", "11.0", 125_000, integrated=True, cuda="13.0")
+NOTHING = NoGpu("libcuda.so.1: cannot open shared object file")
+REFUSED = NoGpu("cuInit: 801 (CUDA_ERROR_NOT_SUPPORTED)", 801)
 GIB = 1 << 30
 DPKG = """\
 Package: libnvinfer10

@@ -22,7 +22,7 @@ from edge_runtime.doctor.power_checks import check_power
 from edge_runtime.doctor.python_checks import check_interpreter
 from edge_runtime.doctor.subject_checks import check_model, check_source
 from edge_runtime.doctor.v4l2 import CameraModes, Mode
-from tests.edge_runtime.doctor.machines import answer, jetson, only, outcome
+from tests.edge_runtime.doctor.machines import NOTHING, answer, jetson, only, outcome
 from tests.edge_runtime.telemetry.boards import BOARDS, Writer
 
 WEBCAM = CameraModes(
@@ -46,7 +46,7 @@ def test_every_complaint_says_what_was_expected_and_what_mends_it(tmp_path):
         tmp_path,
         python=Interpreter((3, 12, 1), "/usr/bin/python3.12", "/usr", "/usr"),
         package=lambda name: None,
-        gpu=lambda: None,
+        gpu=lambda: NOTHING,
         gstreamer=lambda machine, names: answer(elements=frozenset(), blacklisted=("/a.so",)),
         space=lambda place: Space(MIB, 64 * MIB, 0, read_only=False),
     )
@@ -328,6 +328,10 @@ def test_services_whose_program_is_gone_or_that_nobody_watches(tmp_path):
     write(f"{units}/hyperseg-good.service", 'ExecStart="/opt/bin/hyperseg" run\nWatchdogSec=30')
     write(f"{units}/hyperseg-gone.service", "ExecStart=/old/bin/hyperseg run\nWatchdogSec=30")
     write(f"{units}/hyperseg-deaf.service", "ExecStart=/opt/bin/hyperseg run")
+    write(
+        f"{units}/hyperseg-blind.service",
+        "ExecStart=/opt/bin/hyperseg run m csi://0\nWatchdogSec=30\nDynamicUser=yes\nPrivateTmp=no",
+    )
     machine = Machine(root=tmp_path)
 
     found = outcome(check_services(machine))
@@ -338,6 +342,7 @@ def test_services_whose_program_is_gone_or_that_nobody_watches(tmp_path):
         "service.hyperseg-good": "ok",
         "service.hyperseg-gone": "problem",
         "service.hyperseg-deaf": "warning",
+        "service.hyperseg-blind": "problem",
     }
     write("etc/systemd/system.conf.d/a.conf", "[Manager]\nRuntimeWatchdogSec=30s")
     assert outcome(check_services(machine))["service.watchdog"] == "ok"
@@ -360,7 +365,7 @@ def test_sources(tmp_path):
 
 
 def test_models(make_model, tmp_path):
-    machine = jetson(tmp_path, gpu=lambda: None)
+    machine = jetson(tmp_path, gpu=lambda: NOTHING)
     model = make_model()
     assert outcome(check_model(machine, str(model))) == {"model.file": "ok"}
     model.write_bytes(b"other")
