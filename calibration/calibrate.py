@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from calibration.adaptive import round_weights
-from calibration.judge import Runner, agreement, judge
+from calibration.judge import Runner, agreement, judge, require_classes, require_gate
 from calibration.labelled import open_labelled
 from calibration.methods import METHODS, choose_ranges, prefer_given
 from calibration.mixed import Candidate, search_mixed
 from calibration.policy import POLICIES, place
-from calibration.publish import publish
+from calibration.publish import publish, require_form
 from calibration.qdq import insert, strip
 from calibration.ranges import collect
 from calibration.report import (
@@ -22,7 +22,7 @@ from calibration.report import (
     describe_verdict,
     ranges_hash,
 )
-from calibration.samples import gather, refuse_shared
+from calibration.samples import forget, gather, refuse_shared
 from calibration.sensitivity import sensitivity
 from calibration.sites import qat_table
 from calibration.storage import store_int8, with_integers
@@ -33,7 +33,7 @@ from edge_runtime.artifacts import (
     created_by_this_command,
     read_manifest,
 )
-from edge_runtime.errors import GateError
+from edge_runtime.errors import ArtifactError, GateError
 from edge_runtime.range_table import RangeTable, read_ranges, write_ranges
 from edge_runtime.stored_weights import unpack_weights
 
@@ -83,7 +83,8 @@ def calibrate(
     """Make an INT8 model, and prove what it costs where labels are given.
 
     A working folder ``<output>.work`` holds the chosen frames and the ranges so far; it is removed
-    at the end, and lets an interrupted calibration go on.
+    at the end, and lets an interrupted calibration go on. Of a model that loses too much the ranges
+    stay, for another try with the same frames.
 
     Args:
         path: an ONNX model with its manifest; pairs of an earlier calibration are replaced.
@@ -98,6 +99,7 @@ def calibrate(
     import onnx
 
     manifest = read_manifest(path, kind="onnx")
+    _refuse_half(path, manifest)
     model = strip(unpack_weights(onnx.load_model(path)))
     placement = place(
         model, POLICIES[options.policy], exclude=options.exclude, dynamic=options.dynamic
@@ -106,12 +108,11 @@ def calibrate(
     options = _settled(options, given)
     data = _open_data(options, manifest)
     work = options.output.with_name(options.output.name + ".work")
-    samples = gather(options.samples, manifest, work)
-    say(f"{len(samples)} frames chosen from {options.samples.source}")
+    samples = gather(options.samples, manifest, work, say)
     if data is not None:
         refuse_shared(samples, data, manifest)
     collected = collect(
-        model, [tensor.name for tensor in placement.tensors], samples,
+        model, [tensor.name for tensor in placement.measured], samples,
         state=work / "ranges.npz", threads=options.threads, report=say,
     )  # fmt: skip
     reference = Runner(model, options.threads)
@@ -169,10 +170,18 @@ def calibrate(
             fp16=options.fp16, threads=options.threads,
         )  # fmt: skip
     publish_facts(report)
-    _require(final, options.gate)
+    _require(final, options.gate, samples, work)
     written = _write(path, manifest, options, best, final, samples)
     shutil.rmtree(work)
     return Outcome(written, report)
+
+
+def _refuse_half(path: Path, manifest: Manifest) -> None:
+    if "fp16" in str(manifest.options.get("precision", "")):
+        raise ArtifactError(
+            f"{path} is FP16, and ranges are measured in FP32: give the FP32 model that it was "
+            "made from; `hyperseg export INT8.onnx --precision fp16` makes the rest FP16 afterwards"
+        )
 
 
 def _settled(options: CalibrateOptions, given: RangeTable | None) -> CalibrateOptions:
@@ -183,21 +192,24 @@ def _settled(options: CalibrateOptions, given: RangeTable | None) -> CalibrateOp
     return replace(options, rounding="nearest" if learned else "adaptive")
 
 
-def _require(final: Candidate, gate: float) -> None:
-    verdict = final.verdict
-    if verdict is not None and verdict.drop > gate:
-        raise GateError(
-            f"mIoU drops by {verdict.drop:.2f} points on {verdict.data} "
-            f"({100 * verdict.fp32.miou:.2f} -> {100 * verdict.int8.miou:.2f}), more than the "
-            f"gate of {gate:g}; no model was written: try --mixed, another --method, or train "
-            "with QAT"
-        )
+def _require(final: Candidate, gate: float, samples: StoredFrames, work: Path) -> None:
+    """Refuse what loses too much; its frames must not be taken for those of another try."""
+    try:
+        require_gate(final.verdict, gate)
+    except GateError:
+        forget(samples, work)
+        raise
 
 
 def _open_data(options: CalibrateOptions, manifest: Manifest) -> Labelled | None:
+    """What to judge by; all that is scored is known to fit before the work begins."""
+    if options.fp16 is not None:
+        require_form(options.fp16, manifest)
     if options.data is None:
         return None
-    return open_labelled(options.data, options.split, manifest.input_size)
+    data = open_labelled(options.data, options.split, manifest.input_size)
+    require_classes(data, manifest)
+    return data
 
 
 def _choices(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calibration.samples import network_frame
-from edge_runtime.errors import BackendError, OptionError
+from edge_runtime.errors import BackendError, GateError, OptionError
 from edge_runtime.geometry import FrameGeometry
 from edge_runtime.metrics import ConfusionMatrix
 
@@ -111,6 +111,19 @@ def agreement(reference: Runner, other: Runner, frames: FrameSet, count: int) ->
     return float(np.mean(shares))
 
 
+def require_classes(data: Labelled, manifest: Manifest) -> None:
+    """Refuse data whose classes are not the model's.
+
+    Raises:
+        OptionError: naming both.
+    """
+    if manifest.labels.names != data.labels.names:
+        raise OptionError(
+            f"the model predicts {manifest.labels.name} but {data.name} is labelled with "
+            f"{data.labels.name}; choose data with the model's classes"
+        )
+
+
 def judge(fp32: Runner, int8: Runner, data: Labelled, manifest: Manifest) -> Verdict:
     """Score both models at the labels' own resolution.
 
@@ -118,11 +131,7 @@ def judge(fp32: Runner, int8: Runner, data: Labelled, manifest: Manifest) -> Ver
         OptionError: the data's classes are not the model's.
         SourceError: an image or label cannot be read.
     """
-    if manifest.labels.names != data.labels.names:
-        raise OptionError(
-            f"the model predicts {manifest.labels.name} but {data.name} is labelled with "
-            f"{data.labels.name}; choose data with the model's classes"
-        )
+    require_classes(data, manifest)
     matrices = ConfusionMatrix(data.labels), ConfusionMatrix(data.labels)
     shares = []
     for index in range(len(data)):
@@ -136,3 +145,22 @@ def judge(fp32: Runner, int8: Runner, data: Labelled, manifest: Manifest) -> Ver
         shares.append(WorstFrame(index, name, float(np.mean(masks[0] == masks[1]))))
     worst = sorted(shares, key=lambda frame: frame.agreement)[:WORST_KEPT]
     return Verdict(data.name, matrices[0].scores(), matrices[1].scores(), tuple(worst))
+
+
+def require_gate(verdict: Verdict | None, gate: float) -> None:
+    """Refuse a model that loses more than the gate; one that was not judged passes.
+
+    Args:
+        verdict: of the INT8 model.
+        gate: accepted drop of the mIoU in percentage points.
+
+    Raises:
+        GateError: it loses more.
+    """
+    if verdict is not None and not verdict.drop <= gate:
+        raise GateError(
+            f"mIoU drops by {verdict.drop:.2f} points on {verdict.data} "
+            f"({100 * verdict.fp32.miou:.2f} -> {100 * verdict.int8.miou:.2f}), more than the "
+            f"gate of {gate:g}; no model was written: try --mixed, another --method, or train "
+            "with QAT"
+        )

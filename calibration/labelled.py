@@ -1,30 +1,30 @@
 """Labelled images to judge a quantised model by, and to sample with regard to classes.
 
-The folders are those of `training.data.datasets`; this stage must run without torch and reads them
-itself. A set is named ``camvid:DIR``, ``folder:DIR`` or ``street:``.
+The folders are those of `training.data.stored`, and its reader reads them: the gate must score what
+the trainer learned and ``eval`` scores. That part of the trainer's package knows no torch.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-import numpy as np
-
-from edge_runtime.errors import OptionError, SourceError
-from edge_runtime.labels import CAMVID_11, IGNORE_INDEX, LABEL_SETS, STREET_8, LabelSet
+from edge_runtime.errors import OptionError
+from edge_runtime.labels import STREET_8, LabelSet
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
     from numpy.typing import NDArray
 
     from edge_runtime.street import StreetCamera
+    from training.data.pairs import StoredData
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-KINDS = ("camvid", "folder", "street")
+KINDS = ("camvid", "camvid12", "cityscapes", "voc", "vocaug", "folder", "street")
+"""Of labelled images, as the trainer knows them."""
 
 
 class Labelled(Protocol):
@@ -51,23 +51,39 @@ class Labelled(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Images and label files listed in ``<split>.txt``, or matched by their stems."""
+class Stored:
+    """Images in files.
 
-    name: str
-    labels: LabelSet
-    root: Path
-    pairs: tuple[tuple[str, str], ...]
-    train_ids: dict[int, int]
-    """Stored id -> train id."""
+    Args:
+        data: the data set.
+        split: which part of it.
+
+    Raises:
+        SourceError: a list or file is missing, a pair does not match, or a split shares images
+            with another one.
+    """
+
+    def __init__(self, data: StoredData, split: Split) -> None:
+        from training.data.pairs import PairFolder  # needs PIL
+
+        self._data, self._split = data, split
+        self._pairs = PairFolder(data, split)
+        self.name, self.labels = self._pairs.name, self._pairs.labels
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self._pairs)
 
     def file(self, index: int) -> Path:
         """See `Labelled.file`."""
-        return self.root / self.pairs[index][0]
+        return self._data.layout.root / self._pairs.image_name(index)
+
+    def files(self) -> list[Path]:
+        """All files that say what the images and labels are."""
+        layout = self._data.layout
+        found = [layout.root / "meta.json"]
+        for pair in layout.listing(self._split).pairs:
+            found += [pair.image, pair.label]
+        return [path for path in found if path.is_file()]
 
     def read(self, index: int) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
         """See `Labelled.read`.
@@ -75,25 +91,8 @@ class Pairs:
         Raises:
             SourceError: a file is unreadable, sizes differ, or an id is unknown.
         """
-        from edge_runtime.sources.images import read_image
-
-        image_name, label_name = self.pairs[index]
-        image = read_image(self.root / image_name)
-        stored = _read_ids(self.root / label_name)
-        if stored.shape != image.shape[:2]:
-            raise SourceError(
-                f"{self.root / image_name} is {image.shape[:2]} but its label {label_name} is "
-                f"{stored.shape}; store both at one size"
-            )
-        table = np.full(256, -1, np.int16)
-        table[list(self.train_ids)] = list(self.train_ids.values())
-        ids = table[stored]
-        if ids.min() < 0:
-            raise SourceError(
-                f"{self.root / label_name} holds id {int(stored[ids < 0][0])}, which "
-                f"{self.labels.name} does not have; `hyperseg eval` explains more"
-            )
-        return image_name, image, ids.astype(np.uint8)
+        image, labels = self._pairs.read(0, index)
+        return self._pairs.image_name(index), image[:, :, ::-1].copy(), labels
 
 
 class Streets:
@@ -119,6 +118,10 @@ class Streets:
     def file(self, index: int) -> None:
         """Streets are drawn, not read."""
 
+    def files(self) -> list[Path]:
+        """None."""
+        return []
+
     def read(self, index: int) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
         """See `Labelled.read`."""
         street, number = divmod(index, self._FRAMES)
@@ -136,11 +139,11 @@ def is_labelled(spec: str) -> bool:
     return spec.partition(":")[0] in KINDS and ":" in spec
 
 
-def open_labelled(spec: str, split: Split, size: tuple[int, int]) -> Labelled:
+def open_labelled(spec: str, split: Split, size: tuple[int, int]) -> Stored | Streets:
     """The labelled images that `spec` names.
 
     Args:
-        spec: ``camvid:DIR``, ``folder:DIR`` or ``street:``.
+        spec: ``street:``, or a folder as ``KIND:DIR``, see `training.data.stored`.
         split: which of them.
         size: (height, width) of drawn streets; files have their own.
 
@@ -149,61 +152,10 @@ def open_labelled(spec: str, split: Split, size: tuple[int, int]) -> Labelled:
         SourceError: the data cannot be read.
     """
     kind, _, place = spec.partition(":")
-    if kind == "street" and not place:
+    if kind == "street":
+        if place:
+            raise OptionError(f"data {spec!r}: streets are drawn in the model's size; say street:")
         return Streets(split, size)
-    if kind not in ("camvid", "folder") or not place:
-        raise OptionError(
-            f"data {spec!r} is not understood; expected camvid:DIR, folder:DIR or street:"
-        )
-    root = Path(place).expanduser()
-    if not root.is_dir():
-        raise SourceError(f"data folder {root} does not exist")
-    labels, train_ids = _camvid() if kind == "camvid" else _described(root / "meta.json")
-    return Pairs(f"{labels.name} {split}", labels, root, _pairs(root, split), train_ids)
+    from training.data.stored import open_stored  # needs PIL
 
-
-def _camvid() -> tuple[LabelSet, dict[int, int]]:
-    return CAMVID_11, {**{i: i for i in range(11)}, 11: IGNORE_INDEX}
-
-
-def _described(place: Path) -> tuple[LabelSet, dict[int, int]]:
-    try:
-        name = json.loads(place.read_bytes()).get("labels")
-    except (OSError, ValueError, AttributeError) as error:
-        raise SourceError(f"cannot read {place}: {error}; it must name the classes") from error
-    if name not in LABEL_SETS:
-        raise SourceError(f"{place}: 'labels' is {name!r}; expected one of {', '.join(LABEL_SETS)}")
-    labels = LABEL_SETS[name]
-    return labels, {**{i: i for i in range(len(labels))}, IGNORE_INDEX: IGNORE_INDEX}
-
-
-def _pairs(root: Path, split: Split) -> tuple[tuple[str, str], ...]:
-    listed = root / f"{split}.txt"
-    if listed.is_file():
-        rows = [line.split() for line in listed.read_text(encoding="utf-8").splitlines()]
-        pairs = [(row[0], row[1]) for row in rows if len(row) == 2]
-    else:
-        from edge_runtime.sources.images import images_in
-
-        pairs = [
-            (f"{split}/{path.name}", f"{split}_labels/{path.stem}_L.png")
-            for path in images_in(root / split)
-        ]
-    if not pairs:
-        raise SourceError(f"{root} has no images in split {split!r}")
-    return tuple(pairs)
-
-
-def _read_ids(path: Path) -> NDArray[np.uint8]:
-    """Stored ids. Read with PIL: OpenCV would expand a palette to colours."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            if picture.mode not in ("P", "L"):
-                raise SourceError(
-                    f"{path} is stored as {picture.mode}; a label is a palette or 8-bit grey PNG"
-                )
-            return np.asarray(picture, np.uint8)
-    except OSError as error:
-        raise SourceError(f"cannot read label {path}: {error}") from error
+    return Stored(open_stored(spec), split)

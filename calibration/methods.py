@@ -115,7 +115,7 @@ def _kl(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
 def choose_ranges(
     placement: Placement, statistics: Mapping[str, TensorStatistics], method: Method
 ) -> dict[str, float]:
-    """Tensor -> largest magnitude to represent, by one method, of every placed tensor."""
+    """Tensor -> largest magnitude to represent, by one method, of every measured tensor."""
     unsigned = placement.policy.unsigned
     return {
         tensor.name: amax_of(
@@ -123,7 +123,7 @@ def choose_ranges(
             method,
             levels=256 if unsigned and not tensor.signed else 128,
         )
-        for tensor in placement.tensors
+        for tensor in placement.measured
     }
 
 
@@ -135,10 +135,10 @@ def prefer_given(
     Members of a group share a scale; one that is not given must not widen what was learned.
     """
     groups: dict[str, float] = {}
-    for tensor in placement.tensors:
+    for tensor in placement.measured:
         if tensor.name in given:
             groups[tensor.group] = max(groups.get(tensor.group, 0.0), given[tensor.name])
     return {
         tensor.name: given.get(tensor.name, groups.get(tensor.group, chosen[tensor.name]))
-        for tensor in placement.tensors
+        for tensor in placement.measured
     }

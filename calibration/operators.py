@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from calibration.graph import attribute
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     import onnx
 
@@ -131,6 +131,24 @@ def residual_branch(
         return None
     fused = max(own, key=lambda index: order.index(node.input[index]))
     return 1 - fused
+
+
+def scale_groups(view: GraphView, quantized: Iterable[str]) -> dict[str, str]:
+    """Tensor -> first member of its group: data movement must not change a scale."""
+    parent = {name: name for name in (*view.inputs, *view.producers)}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for node in view.nodes.values():
+        if node.op_type in MOVEMENTS:
+            for _, name in view.run_time_inputs(node):
+                parent[root(name)] = root(node.output[0])
+    first: dict[str, str] = {}
+    wanted = set(quantized)
+    return {name: first.setdefault(root(name), name) for name in parent if name in wanted}
 
 
 def sign_and_bound(view: GraphView, name: str) -> tuple[bool, float | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -43,7 +44,7 @@ class CalibrateOptions:
     dynamic: bool = False
     """Also quantise operators with generated weights."""
     data: str | None = None
-    """Labelled images to judge by: ``camvid:DIR``, ``folder:DIR`` or ``street:``."""
+    """Labelled images to judge by, as `calibration.labelled.open_labelled` takes them."""
     split: Split = "val"
     """Which of them."""
     gate: float = 0.5
@@ -88,7 +89,7 @@ class CalibrateOptions:
                 f"report {self.report} is JSON; the page {self.report.name} is written beside it: "
                 "give --report FILE.json"
             )
-        if self.gate < 0:
+        if not (math.isfinite(self.gate) and self.gate >= 0):
             raise OptionError(
                 f"--gate is {self.gate}; give the accepted drop in points, such as 0.5"
             )

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 from calibration.graph import GraphView, Read
 from calibration.operators import (
     ACTIVATIONS,
-    MOVEMENTS,
     refusal,
     residual_branch,
+    scale_groups,
     sign_and_bound,
     static_nodes,
     weight_axis,
@@ -30,7 +30,7 @@ from calibration.operators import (
 from edge_runtime.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Mapping
 
     import onnx
 
@@ -131,6 +131,13 @@ class Placement:
     """Operators with constant weights that compute in INT8, by their first output."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Weighted operators that stay float, by their first output, and why."""
+    spare: tuple[QuantizedTensor, ...] = ()
+    """Tensors that get a pair once some of `quantized` are kept float too."""
+
+    @property
+    def measured(self) -> tuple[QuantizedTensor, ...]:
+        """Whose ranges are wanted: enough for this placement with any more operators excluded."""
+        return (*self.tensors, *self.spare)
 
 
 def place(
@@ -175,6 +182,7 @@ class _Plan:
         self.taken: list[str] = []
         self.skipped: dict[str, str] = {}
         self.reads: dict[str, set[Read]] = {}
+        self.spare: dict[str, set[Read]] = {}
         self.weights: dict[str, tuple[int, set[Read]]] = {}
 
     def take(self, node: onnx.NodeProto) -> None:
@@ -206,21 +214,26 @@ class _Plan:
 
     def result(self) -> Placement:
         """What was decided, in the order of the graph."""
-        groups = _scale_groups(self.view, self.reads)
-        order = [*self.view.inputs, *self.view.producers]
-        tensors = []
-        for name in order:
-            if name in self.reads:
-                signed, bound = sign_and_bound(self.view, name)
-                reads = tuple(sorted(self.reads[name]))
-                tensors.append(QuantizedTensor(name, signed, bound, groups[name], reads))
+        groups = scale_groups(self.view, {*self.reads, *self.spare})
         weights = [
             QuantizedWeight(name, axis, tuple(sorted(reads)))
             for name, (axis, reads) in self.weights.items()
         ]
         return Placement(
-            self.policy, tuple(tensors), tuple(weights), tuple(self.taken), self.skipped
-        )
+            self.policy, self._tensors(self.reads, groups), tuple(weights), tuple(self.taken),
+            self.skipped, self._tensors(self.spare, groups),
+        )  # fmt: skip
+
+    def _tensors(
+        self, placed: Mapping[str, set[Read]], groups: Mapping[str, str]
+    ) -> tuple[QuantizedTensor, ...]:
+        tensors = []
+        for name in (*self.view.inputs, *self.view.producers):
+            if name in placed:
+                signed, bound = sign_and_bound(self.view, name)
+                reads = tuple(sorted(placed[name]))
+                tensors.append(QuantizedTensor(name, signed, bound, groups[name], reads))
+        return tuple(tensors)
 
     def _read(self, name: str, read: Read) -> None:
         self.reads.setdefault(name, set()).add(read)
@@ -245,32 +258,21 @@ class _Plan:
         for index, name in enumerate(node.input):
             if self.policy.both_branches or index == residual:
                 self._read(name, Read(node.output[0], index))
+            elif self._could_be_residual(node, index):
+                self.spare.setdefault(name, set()).add(Read(node.output[0], index))
         if self.policy.outputs:
             self._all_reads(self._behind(node.output[0]))
+
+    def _could_be_residual(self, node: onnx.NodeProto, index: int) -> bool:
+        """Whether an input that fuses becomes the residual one once its operator is float."""
+        without = [name for name in self.taken if name != node.input[index]]
+        return residual_branch(self.view, node, without) == index
 
     def _concat(self, node: onnx.NodeProto) -> None:
         """Quantise the parts if the whole is read quantised."""
         if node.output[0] in self.reads:
             for index, name in self.view.run_time_inputs(node):
                 self._read(name, Read(node.output[0], index))
-
-
-def _scale_groups(view: GraphView, quantized: Iterable[str]) -> dict[str, str]:
-    """Tensor -> first member of its group: data movement must not change a scale."""
-    parent = {name: name for name in (*view.inputs, *view.producers)}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    for node in view.nodes.values():
-        if node.op_type in MOVEMENTS:
-            for _, name in view.run_time_inputs(node):
-                parent[root(name)] = root(node.output[0])
-    first: dict[str, str] = {}
-    wanted = set(quantized)
-    return {name: first.setdefault(root(name), name) for name in parent if name in wanted}
 
 
 def _check_names(view: GraphView, exclude: Collection[str]) -> None:

@@ -12,6 +12,7 @@ from calibration.judge import Runner, judge
 from calibration.pictures import picture_frames
 from calibration.report import describe_fp16
 from edge_runtime.artifacts import read_manifest, write_text_atomic
+from edge_runtime.errors import OptionError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,32 @@ if TYPE_CHECKING:
 def page_of(report: Path) -> Path:
     """Where the page of a JSON report goes: beside it."""
     return report.with_suffix(".html")
+
+
+def require_form(path: Path, manifest: Manifest) -> None:
+    """Refuse what is no other form of the same model: scoring it beside would say nothing.
+
+    Args:
+        path: an ONNX model with its manifest.
+        manifest: of the float model.
+
+    Raises:
+        ArtifactError: it cannot be read.
+        OptionError: its frames or classes differ, or it was not made from the same file.
+    """
+    other = read_manifest(path, kind="onnx")
+    if other.inputs != manifest.inputs or other.preprocess != manifest.preprocess:
+        mine, its = (" ".join(map(str, m.inputs[0].shape)) for m in (manifest, other))
+        raise OptionError(
+            f"{path} takes other frames ({its}) than {manifest.name} ({mine}); give the FP16 form "
+            "of the same model"
+        )
+    origins = [{m.sha256, *(parent.sha256 for parent in m.parents)} for m in (manifest, other)]
+    if other.labels.names != manifest.labels.names or not origins[0] & origins[1]:
+        raise OptionError(
+            f"{path} ({other.name}) is no form of {manifest.name}: neither was made from the other "
+            "nor both from one file; make it with `hyperseg export MODEL --precision fp16`"
+        )
 
 
 def publish(

@@ -1,15 +1,18 @@
 """Calibration frames from a folder, a video, a camera or a labelled split, chosen and recorded.
 
 The chosen frames are stored in a working folder with ``samples.json``, which says what they are. A
-calibration that is started again finds them there, even those of a camera, and goes on with them.
+calibration that is started again finds them there, even those of a camera, and goes on with them,
+unless the files they came from have changed since.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from calibration.frames import Sample, StoredFrames, fit, pixel_hash, store, stored_at
 from calibration.labelled import is_labelled, open_labelled
@@ -18,9 +21,10 @@ from edge_runtime.artifacts import sha256_of, write_text_atomic
 from edge_runtime.errors import OptionError, SourceError
 from edge_runtime.geometry import FrameGeometry
 from edge_runtime.pixels import require_rgb
+from edge_runtime.places import files_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -28,6 +32,12 @@ if TYPE_CHECKING:
     from calibration.labelled import Labelled, Split
     from edge_runtime.artifacts import Manifest
 
+RECORD = "samples.json"
+YUV_REMEDY = (
+    "calibrate its RGB form with --policy ort-cpu, or with the first convolution in --exclude, "
+    "then `hyperseg export INT8.onnx --input nv12`"
+)
+"""The conversion of colours goes into the first convolution, which must be FP32 for that."""
 LIVE_POOL = 4
 """Distinct frames of a live source that are looked at, per frame wanted."""
 READ_TIMEOUT_S = 10.0
@@ -42,7 +52,7 @@ class SampleOptions:
     """
 
     source: str
-    """``camvid:DIR``, ``folder:DIR``, ``street:``, a folder of images, or any source of `run`."""
+    """Labelled images, see `calibration.labelled`, a folder of images, or any source of `run`."""
     count: int = 64
     """Frames to choose."""
     split: Split = "train"
@@ -64,32 +74,44 @@ class _Seen:
     file: Path | None = None
 
 
-def gather(options: SampleOptions, manifest: Manifest, folder: Path) -> StoredFrames:
+def gather(
+    options: SampleOptions,
+    manifest: Manifest,
+    folder: Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> StoredFrames:
     """The chosen frames, stored in `folder`; those of an earlier call with the same options.
 
     Args:
         options: what to choose from, and how many.
         manifest: of the model: input size, colour order and fit of its frames.
         folder: where to store them; made if need be.
+        say: takes a line about where they are from.
 
     Raises:
         SourceError: the source cannot be read, or has no frame.
         OptionError: the folder cannot be written, or holds another calibration's frames.
         ArtifactError: the model takes YUV frames.
     """
-    require_rgb(manifest, "calibrate its RGB form, then `hyperseg export INT8.onnx --input nv12`")
+    require_rgb(manifest, YUV_REMEDY)
     preprocess = manifest.preprocess
     request = {
         **asdict(options),
+        "files_sha256": _files_hash(options, manifest.input_size),
         "size": list(manifest.input_size),
         "resize": preprocess.resize,
         "color": preprocess.color,
     }
-    record = folder / "samples.json"
+    record = folder / RECORD
     if record.is_file():
         stored = json.loads(record.read_text(encoding="utf-8"))
         if stored["request"] == request:
-            return StoredFrames(folder, [Sample(**sample) for sample in stored["samples"]])
+            samples = [Sample(**sample) for sample in stored["samples"]]
+            say(
+                f"{len(samples)} frames of {options.source} taken over from an interrupted "
+                f"calibration; delete {folder} to choose anew"
+            )
+            return StoredFrames(folder, samples)
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -100,7 +122,34 @@ def gather(options: SampleOptions, manifest: Manifest, folder: Path) -> StoredFr
     )
     text = json.dumps({"request": request, "samples": [asdict(s) for s in samples]}, indent=1)
     write_text_atomic(record, text + "\n")
+    say(f"{len(samples)} frames chosen from {options.source}")
     return StoredFrames(folder, samples)
+
+
+def forget(samples: StoredFrames, folder: Path) -> None:
+    """Remove the chosen frames: the next `gather` chooses anew, whatever its source is.
+
+    What was measured on them stays; it is taken up only for the same frames.
+    """
+    (folder / RECORD).unlink(missing_ok=True)
+    for digest in samples.hashes:
+        stored_at(folder, digest).unlink(missing_ok=True)
+
+
+def _files_hash(options: SampleOptions, size: tuple[int, int]) -> str:
+    """Hex sha256 of names, sizes and times of change of the files a source is read from."""
+    folder = Path(options.source)
+    if is_labelled(options.source):
+        files = open_labelled(options.source, options.split, size).files()
+    elif folder.is_dir():
+        from edge_runtime.sources.images import images_in
+
+        files = list(images_in(folder))
+    else:
+        files = files_named(unquote(options.source))
+    states = [(str(path), path.stat()) for path in files]
+    facts = [[name, state.st_size, state.st_mtime_ns] for name, state in states]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _choose(reader: _Reader, options: SampleOptions, folder: Path) -> list[Sample]:

@@ -47,8 +47,9 @@ class Output:
     """Where a command's result goes, and what it says meanwhile.
 
     Raises:
-        OptionError: a document cannot be written there, or would take the place of an input, of
-            another output or of a manifest; nothing is done first and lost then.
+        OptionError: a document cannot be written there, or it or another output would take the
+            place of an input, of another output or of a manifest; nothing is done first and lost
+            then.
     """
 
     json_to: Path | None = None
@@ -63,7 +64,7 @@ class Output:
     """Files the command was given, besides."""
 
     def __post_init__(self) -> None:
-        if not self.files:
+        if not (self.files or self.outputs):
             return
         # Imported here: most commands write none.
         from edge_runtime.places import require_places

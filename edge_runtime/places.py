@@ -17,21 +17,27 @@ if TYPE_CHECKING:
 def require_places(
     documents: Sequence[Path], outputs: Sequence[Path] = (), inputs: Sequence[Path] = ()
 ) -> None:
-    """Refuse, before the work, documents that could not be written or would destroy something.
+    """Refuse, before the work, what could not be written or would destroy something.
 
     Args:
         documents: JSON and pages of one command.
-        outputs: what else it writes.
+        outputs: what else it writes, perhaps with a manifest beside it, perhaps a folder.
         inputs: files it reads.
 
     Raises:
-        OptionError: a document cannot be written, takes the place of an input or of a manifest, or
-            has a place that is written to twice.
+        OptionError: a document cannot be written, or a place is that of an input, of a manifest, or
+            is written to twice.
     """
     read = {os.path.realpath(place) for place in inputs}
-    for place in documents:
+    for place in (*documents, *outputs):
         if os.path.realpath(place) in read:
             raise OptionError(f"{place} is read and written; name another output")
+    for place in outputs:
+        if os.path.realpath(f"{place}.json") in read:
+            raise OptionError(f"{place}.json is read, and is the place of a manifest; name another")
+        if (model := _described(place, outputs)) is not None:
+            raise OptionError(f"cannot write {place}: {_of_manifest(model)}")
+    for place in documents:
         if (why := why_unwritable(place, outputs)) is not None:
             raise OptionError(f"cannot write {place}: {why}")
     require_distinct((*documents, *outputs))
@@ -76,7 +82,7 @@ def why_unwritable(path: Path, outputs: Iterable[Path] = ()) -> str | None:
         if path.is_dir():
             return "it is a folder; name a file"
         if (model := _described(path, outputs)) is not None:
-            return f"it is the place of the manifest of {model.name}; choose another name"
+            return _of_manifest(model)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".part"):
             return None
     except UnicodeEncodeError:
@@ -85,6 +91,10 @@ def why_unwritable(path: Path, outputs: Iterable[Path] = ()) -> str | None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR) and not path.parent.is_dir():
             return "its folder is missing; make it, or choose another"
         return f"{os.strerror(error.errno or errno.EIO)}; choose another place"
+
+
+def _of_manifest(model: Path) -> str:
+    return f"it is the place of the manifest of {model.name}; choose another name"
 
 
 def _described(path: Path, outputs: Iterable[Path]) -> Path | None:

@@ -89,6 +89,21 @@ def deploy_graph(seed: int = 0) -> onnx.ModelProto:
     return model
 
 
+def shortcut_graph() -> onnx.ModelProto:
+    """The same, but both inputs of the residual sum are convolutions, as where a ResNet narrows."""
+    model = deploy_graph()
+    nodes = model.graph.node
+    total = next(node for node in nodes if node.output[0] == "residual")
+    total.input[0] = "shortcut"
+    shortcut = helper.make_node(
+        "Conv", ["stem6", "network.b.shortcut.weight"], ["shortcut"], kernel_shape=[1, 1]
+    )
+    nodes.insert(list(nodes).index(total), shortcut)
+    model.graph.initializer.append(weight("network.b.shortcut.weight", 16, 16, 1, 1))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
 def write_model(folder: Path, model: onnx.ModelProto | None = None, name: str = "tiny") -> Path:
     """The graph as an artefact; classes and palette are those of the streets."""
     manifest = Manifest(
@@ -115,11 +130,11 @@ def frames(count: int, seed: int = 0) -> list[np.ndarray]:
     return list(coarse.repeat(8, 1).repeat(8, 2))
 
 
-def labelled_folder(root: Path) -> Path:
+def labelled_folder(root: Path, model: onnx.ModelProto | None = None) -> Path:
     """Training frames, and validation frames whose labels are the float model's own answers."""
     root.mkdir()
     (root / "meta.json").write_text('{"labels": "street-8"}')
-    runner = Runner(deploy_graph(), 1)
+    runner = Runner(model or deploy_graph(), 1)
     for split, count, seed in (("train", 12, 1), ("val", 6, 2)):
         (root / split).mkdir()
         (root / f"{split}_labels").mkdir()

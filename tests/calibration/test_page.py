@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from calibration.charts import histogram, settling
+from calibration.graph import GraphView
 from calibration.histogram import TensorStatistics
 from calibration.html import render
 from edge_runtime import cli
 from export.half import make_half
-from tests.calibration.graphs import labelled_folder, write_model
+from tests.calibration.graphs import deploy_graph, labelled_folder, write_model
 from tests.html_page import Page
 
 
@@ -82,9 +83,12 @@ def test_page_needs_nothing_beside_it_and_shows_the_worst_frames(made):
 
 def test_histograms_hold_every_value(made):
     facts = json.loads(made.read_text())
-    # one value a pixel and channel of 4 frames: 32 x 24 x 16
-    assert sum(facts["ranges"]["depthwise6"]["histogram"]) == 4 * 32 * 16 * 24
-    assert len(facts["ranges"]["depthwise6"]["histogram"]) == 64
+    view = GraphView(deploy_graph())
+    assert facts["ranges"]
+    for name, found in facts["ranges"].items():
+        # one value a pixel and channel of 4 frames
+        assert sum(found["histogram"]) == 4 * np.prod(view.shape(name)), name
+        assert len(found["histogram"]) == 64
 
 
 def test_what_was_not_measured_is_not_shown_as_a_figure(tmp_path):

@@ -8,7 +8,7 @@ from calibration.graph import GraphView
 from calibration.policy import POLICIES, Placement, place
 from calibration.report import describe_operators
 from edge_runtime.errors import OptionError
-from tests.calibration.graphs import deploy_graph
+from tests.calibration.graphs import deploy_graph, shortcut_graph
 
 
 def reads(placement: Placement) -> dict[str, set[tuple[str, int]]]:
@@ -66,6 +66,36 @@ def test_trt_gpu_quantises_inputs_and_the_residual_branch_only():
     assert "project" not in found
     assert found["expand6"] == {("depthwise", 0)}
     assert set(found) == {"image", "stem6", "expand6", "depthwise6", "joined"}
+
+
+def test_where_two_convolutions_are_added_either_may_become_the_residual():
+    # given a sum of two convolutions, of which the later one fuses
+    model, policy = shortcut_graph(), POLICIES["trt-gpu"]
+    whole = place(model, policy)
+    assert ("residual", 1) in reads(whole)["project"]
+    # when it stays float
+    without = place(model, policy, exclude=["shortcut"])
+    # then the other one fuses, and the range that this takes was known to be wanted
+    assert ("residual", 0) in reads(without)["shortcut"]
+    assert "project" not in reads(without)
+    assert [tensor.name for tensor in whole.spare] == ["shortcut"]
+    assert without.spare == ()
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_what_is_measured_is_enough_whatever_is_excluded_later(name):
+    # given
+    model, policy = shortcut_graph(), POLICIES[name]
+    whole = place(model, policy, dynamic=True)
+    measured = {tensor.name: tensor for tensor in whole.measured}
+    assert len(measured) == len(whole.measured)
+    # when one operator is float, or all but one are
+    ones = [(operator,) for operator in whole.quantized]
+    rests = [tuple(o for o in whole.quantized if o != kept) for kept in whole.quantized]
+    for excluded in (*ones, *rests):
+        fewer = place(model, policy, dynamic=True, exclude=excluded)
+        # then
+        assert {tensor.name for tensor in fewer.measured} <= set(measured), excluded
 
 
 def test_trt_gpu_keeps_small_convolutions_float():

@@ -97,6 +97,7 @@ def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+CALIBRATE = ["calibrate", "m.onnx", "--frames", "test:", "-o", "q.onnx"]
 INSTALL = ["service", "install", "cam", "--output", ".", "--as", "nobody"]
 CHEAP = {
     "models": (["models"], 0),
@@ -305,6 +306,45 @@ def test_a_manifest_is_never_replaced(
     assert said.count("\n") == 1
     assert Path("m.onnx.json").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["calibrate", "m.onnx", "--frames", "test:", "-o", "./m.onnx"], "read and written"),
+        (["calibrate", "m.onnx", "--frames", "test:", "-o", "link.onnx"], "read and written"),
+        (["export", "m.onnx", "--input", "nv12", "-o", "m.onnx"], "read and written"),
+        (["export", "m.onnx", "--precision", "fp16", "-o", "m.onnx"], "read and written"),
+        (["build", "m.onnx", "-o", "m.onnx"], "read and written"),
+        ([*CALIBRATE, "--save-ranges", "m.onnx"], "read and written"),
+        ([*CALIBRATE, "--save-ranges", "q.onnx"], "written to twice"),
+        ([*CALIBRATE, "--save-ranges", "q.onnx.json"], "the manifest of q.onnx"),
+        ([*CALIBRATE, "--save-ranges", "m.onnx.json"], "the manifest of m.onnx"),
+        (["calibrate", "m.onnx", "--frames", "test:", "--ranges", "given.onnx.json", "-o",
+          "given.onnx"], "given.onnx.json is read"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)  # fmt: skip
+def test_no_output_takes_the_place_of_an_input(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    message: str,
+) -> None:
+    # given
+    monkeypatch.chdir(tmp_path)
+    for name in ("m.onnx", "m.onnx.json", "given.onnx.json"):
+        Path(name).write_bytes(b"precious")
+    Path("link.onnx").symlink_to("m.onnx")
+    # when
+    assert main(words) == 2
+    # then
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert len(list(tmp_path.iterdir())) == 4
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"precious"}
 
 
 @pytest.mark.parametrize(
