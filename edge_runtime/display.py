@@ -195,6 +195,10 @@ def _telemetry_sentences(report: LatencyReport) -> list[str]:
         locked = ", clocks locked" if device.jetson_clocks else ""
         parts.append(f"power mode {device.power_mode}{locked}")
     lines = [f"Machine: {'; '.join(parts)}."] if parts else []
+    lines += [
+        f"Sensors of {name} failed at times, and are missing there: {reason}."
+        for name, reason in report.telemetry.failed.items()
+    ]
     if report.throttled:
         events = report.telemetry.throttle_events or {}
         named = ", ".join(f"{name} {count} times" for name, count in events.items())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edge_runtime.errors import SinkError
+from edge_runtime.line_file import LineFile
 from edge_runtime.timing import DEVICE_COPIES, LATENCIES, STAGES
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 class FramesLog:
     """Writes ``FILE.part`` and renames it when the run is over. A context manager and a callable.
 
+    A full disk ends the run; the lines before it are kept, each of them whole.
+
     Args:
         path: the final file; None logs nothing.
         has_device_copies: whether the backend has the stages h2d and d2h.
@@ -31,14 +34,14 @@ class FramesLog:
         self._path = path
         self._part = None if path is None else path.with_name(path.name + ".part")
         self._missing = () if has_device_copies else DEVICE_COPIES
-        self._stream: TextIO | None = None
-        self._is_empty = True
+        self._file: LineFile | None = None
+        self._has_failed = False
         self._encode = msgspec.json.Encoder().encode
 
     def __enter__(self) -> Self:
         if self._part is not None:
             try:
-                self._stream = self._part.open("w", encoding="utf-8")
+                self._file = LineFile(self._part)
             except OSError as error:
                 raise self._failure(error) from error
         return self
@@ -49,18 +52,20 @@ class FramesLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._stream is None or self._part is None or self._path is None:
+        if self._file is None or self._part is None or self._path is None:
             return
         try:
-            self._stream.close()
-            if error is not None and self._is_empty:
+            self._file.close()
+            if self._file.is_empty and (error is not None or self._has_failed):
                 # The run never began: an older log is worth more than an empty one.
                 self._part.unlink()
                 return
             self._part.replace(self._path)
         except OSError as failure:
-            self._part.unlink(missing_ok=True)
-            raise self._failure(failure) from failure
+            raise SinkError(
+                f"cannot complete {self._path}: {failure.strerror or failure}; what was logged is "
+                f"in {self._part.name}"
+            ) from failure
 
     def __call__(self, result: Result) -> None:
         """Write one line.
@@ -68,12 +73,12 @@ class FramesLog:
         Raises:
             SinkError: the disk is full.
         """
-        if self._stream is None:
+        if self._file is None:
             return
-        self._is_empty = False
         try:
-            self._stream.write(self._encode(result_record(result, self._missing)).decode() + "\n")
+            self._file.append(self._encode(result_record(result, self._missing)) + b"\n")
         except OSError as error:
+            self._has_failed = True
             raise self._failure(error) from error
 
     def _failure(self, error: OSError) -> SinkError:

@@ -53,6 +53,9 @@ class Frame:
     """The frame in NVMM memory, instead of `image`; valid as long as that."""
     copies: Copies = field(default_factory=Copies)
     """What its pixels went through so far; who copies them counts it here."""
+    timestamp_source: TimestampSource | None = None
+    """The clock of its own `capture_ns`: that of its source may be another by the time the frame is
+    looked at. None: as `SourceInfo.timestamp_source` says."""
 
 
 @dataclass
@@ -92,6 +95,7 @@ class SourceInfo:
     caps: str
     """GStreamer caps of the decoded frames."""
     timestamp_source: TimestampSource
+    """Of the newest frame read."""
 
 
 class Source(Protocol):

@@ -83,6 +83,7 @@ class Tapped:
 
     def read(self) -> Readings:
         """As the sensors themselves."""
+        self.last = Readings()  # an older one is not of now, if this one fails
         # The sampler fills in what it is given; the curve keeps what was read.
         self.last = self._sensors.read()
         return self.last

@@ -47,6 +47,10 @@ def warnings(
         )
     if device.jetson_clocks is False:
         found.append("clocks are not locked: run `sudo jetson_clocks`")
+    found += [
+        f"sensors of {name} failed at times, and are missing there: {reason}"
+        for name, reason in telemetry.failed.items()
+    ]
     if telemetry.throttle_events:
         named = ", ".join(f"{name} {n} times" for name, n in telemetry.throttle_events.items())
         found.append(f"THROTTLED: {named}; these are the figures of a machine slowed down")

@@ -211,7 +211,7 @@ class Lane:
 
     def _describe(self, frame: Frame) -> Result:
         """The result of a frame before it has a mask."""
-        clock = self.source.info.timestamp_source
+        clock = frame.timestamp_source or self.source.info.timestamp_source
         self.recorder.use(clock)
         if self._last is not None and self._last.timestamp_source != clock:
             kind = f"clock {self._last.timestamp_source} became {clock}"

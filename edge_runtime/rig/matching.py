@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 OPEN_SETS = 8
 """Sets that wait for a camera at one time; beyond it the oldest is given up."""
 
+MAY_AGREE: frozenset[TimestampSource] = frozenset({"arrival", "ntp"})
+"""Clocks that become each other while a camera runs: with the reports of its sender's clock."""
+
 
 @dataclass(frozen=True)
 class ResultSet:
@@ -49,7 +52,9 @@ class SetMatcher:
     """Groups results by capture time and delivers a group as soon as it is complete.
 
     A result joins the group that it spreads least. With a tolerance below half the frame interval
-    that is the only one it fits. Groups that cannot be completed any more are counted.
+    that is the only one it fits. Groups that cannot be completed any more are counted. A group has
+    times of one clock only: a stream's are those of arrival until its first report of the sender's
+    clock, and such results wait in vain for one of a stream that has had its report.
 
     Args:
         cameras: names; a set has a result of each.
@@ -79,7 +84,7 @@ class SetMatcher:
         """Take a camera's next result; those without a mask belong to no set.
 
         Raises:
-            OptionError: the capture times of the cameras cannot be compared.
+            OptionError: the capture times of the cameras can never be compared.
         """
         if result.mask is None:
             return
@@ -143,7 +148,8 @@ class SetMatcher:
                     f"match: {camera} is a file, whose frames have no capture times to compare; "
                     "match cameras and streams only"
                 )
-        if len(set(self._clocks.values())) > 1:
+        clocks = set(self._clocks.values())
+        if len(clocks) > 1 and not clocks <= MAY_AGREE:
             named = ", ".join(f"{camera} by {clock}" for camera, clock in self._clocks.items())
             raise OptionError(
                 f"match: capture times of different clocks cannot be compared ({named}); use "

@@ -26,7 +26,8 @@ PINGS_PER_LIMIT = 3
 class Warden:
     """Reads counters of a run; the loop never waits for it.
 
-    ``READY=1`` follows the first published mask. ``WATCHDOG=1`` is sent while the loop goes round,
+    ``READY=1`` follows the first published mask, and is sent until the manager has taken it, which
+    kills a service that does not become ready. ``WATCHDOG=1`` is sent while the loop goes round,
     which it does without frames too: a camera that is away is no reason to be killed, an engine or
     output that never returns is.
 
@@ -38,7 +39,10 @@ class Warden:
 
     def __init__(self, stop: Stop, status: Path | None, notifier: Notifier | None) -> None:
         self._stop, self._status, self._notifier = stop, status, notifier
+        self._has_begun = False
+        """Whether there was a mask."""
         self._is_ready = False
+        """Whether the manager knows."""
         self._is_reloading = False
         self._looks = 0
         self._leaving = threading.Event()
@@ -67,7 +71,7 @@ class Warden:
         if busy:
             self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         else:
-            self._tell("READY=1")
+            self._is_ready = self._tell("READY=1")
 
     def _watch(self, lanes: Sequence[Lane]) -> None:
         limit_s = None if self._notifier is None else self._notifier.watchdog_s
@@ -75,23 +79,23 @@ class Warden:
         while True:
             self._look(lanes)
             # The first mask is not to wait for a whole tick.
-            if self._leaving.wait(tick_s if self._is_ready else min(tick_s, 0.1)):
+            if self._leaving.wait(tick_s if self._has_begun else min(tick_s, 0.1)):
                 return
 
     def _look(self, lanes: Sequence[Lane]) -> None:
-        if not self._is_ready and _published(lanes):
-            self._is_ready = True
-            self._tell("READY=1")
+        self._has_begun = self._has_begun or _published(lanes) > 0
+        if self._has_begun and not self._is_ready:
+            self._is_ready = self._tell("READY=1")
         looks = self._stop.looks
         if looks != self._looks:
             self._looks = looks
             self._tell("WATCHDOG=1", f"STATUS={_words(lanes)}")
-        state: State = "running" if self._is_ready else "starting"
+        state: State = "running" if self._has_begun else "starting"
         self._write(lanes, "reloading" if self._is_reloading else state)
 
-    def _tell(self, *lines: str) -> None:
-        if self._notifier is not None:
-            self._notifier.tell(*lines)
+    def _tell(self, *lines: str) -> bool:
+        """Whether the manager took it, if there is one."""
+        return self._notifier is None or self._notifier.tell(*lines)
 
     def _write(self, lanes: Sequence[Lane], state: State) -> None:
         if self._status is None:

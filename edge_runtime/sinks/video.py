@@ -97,7 +97,7 @@ class VideoSink(ABC):
             )
         time_ns = result.pts_ns if self._uses_pts else result.capture_ns
         fitted = fit(picture, self._size, self.interpolation)
-        self._writer.push(fitted, self._timeline.place(time_ns))
+        self._writer.push(fitted, self._timeline.place(time_ns, _captured_ns(result)))
 
     def close(self) -> None:
         """End the stream properly and give the file its name."""
@@ -113,6 +113,13 @@ class VideoSink(ABC):
             self._writer.stop()
         if self._part is not None:
             self._part.unlink(missing_ok=True)
+
+
+def _captured_ns(result: Result) -> int | None:
+    """When its frame was captured; None if that says nothing about its presentation time."""
+    if result.timestamp_source == "file" or result.state == "no-signal":
+        return None
+    return result.capture_ns
 
 
 class OverlaySink(VideoSink):

@@ -18,6 +18,12 @@ DECODER_SETTINGS: Mapping[str, Mapping[str, object]] = {
 }
 """What decoders are given, as far as they have the property."""
 
+JPEG_SETTINGS: Mapping[str, Mapping[str, object]] = {
+    # Which of a Jetson's decoding units it opens, and that is before it sees the stream's caps.
+    "nvv4l2decoder": {"mjpeg": True},
+}
+"""What decoders of JPEG pictures are given besides."""
+
 CONVERTERS = ("nvvidconv", "nvvideoconvert")
 """Hardware converters that take NVMM memory and scale: Jetson's own, then DeepStream's."""
 
@@ -70,7 +76,16 @@ def hardware_converter(elements: Elements) -> str | None:
     return name
 
 
-def decoder_settings(decoder: str, elements: Elements) -> dict[str, object]:
-    """Properties that an automatically chosen decoder is given."""
-    wanted = DECODER_SETTINGS.get(decoder, {})
+def decoder_settings(decoder: str, elements: Elements, *, jpeg: bool = False) -> dict[str, object]:
+    """Properties that an automatically chosen decoder is given.
+
+    Args:
+        decoder: name of the element.
+        elements: decides which properties it has.
+        jpeg: the stream is one of JPEG pictures.
+    """
+    wanted = {
+        **DECODER_SETTINGS.get(decoder, {}),
+        **(JPEG_SETTINGS.get(decoder, {}) if jpeg else {}),
+    }
     return {name: value for name, value in wanted.items() if elements.has_property(decoder, name)}

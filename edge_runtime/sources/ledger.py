@@ -1,7 +1,8 @@
 """What is known of each frame between its arrival and its hand-over: number, stamps, size.
 
-GStreamer's buffers carry no stamps of ours, so the stamps wait here and find their frame again by
-its presentation time, and by order where a stream has none.
+GStreamer's buffers carry no stamps of ours, so the stamps wait here and find their frame again: on
+the way through decoder and scaler by its presentation time, or by order where a stream has none; at
+the end by the buffer itself, since frames that share a time may follow each other at any moment.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Entry:
     """Where `capture_ns` comes from."""
     ready_ns: int | None = None
     """None until the frame reached the network's appsink."""
+    buffer: int | None = None
+    """Which buffer reached the appsink with it; known when ready."""
     size: tuple[int, int] = (0, 0)
     """(height, width) before scaling; known when ready."""
 
@@ -65,8 +68,17 @@ class FrameLedger:
             self.counters.dropped_queue += 1
         return entry
 
-    def ready(self, pts_ns: int | None, ready_ns: int, size: tuple[int, int]) -> None:
-        """A frame reached the network's appsink, decoded, scaled and converted."""
+    def ready(
+        self, pts_ns: int | None, ready_ns: int, size: tuple[int, int], *, buffer: int
+    ) -> None:
+        """A frame reached the network's appsink, decoded, scaled and converted.
+
+        Args:
+            pts_ns: its presentation time.
+            ready_ns: when.
+            size: (height, width) before scaling.
+            buffer: different for all buffers that exist at one time; a later one may have it again.
+        """
         with self._lock:
             waiting = [entry for entry in self._entries if entry.ready_ns is None]
             same = (entry for entry in waiting if entry.pts_ns == pts_ns)
@@ -75,23 +87,25 @@ class FrameLedger:
             if entry is None:
                 entry = self._arrived(pts_ns, ready_ns, ready_ns, "arrival")
             entry.pts_ns, entry.ready_ns, entry.size = pts_ns, ready_ns, size
+            entry.buffer = buffer
 
-    def take(self, pts_ns: int | None, *, newest: bool) -> Entry:
+    def take(self, buffer: int, *, newest: bool) -> Entry | None:
         """The entry of a frame just pulled; older ones were dropped on the way and are counted.
 
         Args:
-            pts_ns: presentation time of the pulled frame.
-            newest: whether the appsink keeps only the newest frame; decides between frames that
-                share a presentation time.
+            buffer: as given to `ready`, of a buffer that still exists.
+            newest: whether the appsink keeps only the newest frame. Then entries of frames that it
+                dropped, whose memory went round, may have the same `buffer`, and are older.
+
+        Returns:
+            None for a frame that was given up already, and counted then as dropped.
         """
         with self._lock:
             found = [
-                position
-                for position, entry in enumerate(self._entries)
-                if entry.ready_ns is not None and entry.pts_ns == pts_ns
+                position for position, entry in enumerate(self._entries) if entry.buffer == buffer
             ]
             if not found:
-                raise LookupError(f"no frame of presentation time {pts_ns} is under way")
+                return None
             position = found[-1 if newest else 0]
             for _ in range(position):
                 self._entries.popleft()

@@ -112,12 +112,24 @@ class OpenPipeline:
         self.stamping.remove()
 
 
-def _set_up_decoder(_pipeline: Any, _bin: Any, element: Any) -> None:
+def _set_up_decoder(_pipeline: Any, chooser: Any, element: Any) -> None:
     """Give an automatically chosen decoder what suits it."""
     factory = element.get_factory()
-    if factory is not None:
-        for name, value in decoder_settings(factory.get_name(), InstalledElements()).items():
-            element.set_property(name, value)
+    if factory is None:
+        return
+    jpeg = _offers_jpeg(chooser)
+    for name, value in decoder_settings(factory.get_name(), InstalledElements(), jpeg=jpeg).items():
+        element.set_property(name, value)
+
+
+def _offers_jpeg(chooser: Any) -> bool:
+    """Whether JPEG waits for a decoder in this bin; one that was just added is linked later."""
+    for element in chooser.children:
+        for pad in element.srcpads:
+            caps = None if pad.is_linked() else pad.get_current_caps()
+            if caps is not None and caps.get_structure(0).get_name() == "image/jpeg":
+                return True
+    return False
 
 
 def pull_matching(sink: Any, pts_ns: int | None) -> Any | None:

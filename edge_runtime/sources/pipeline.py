@@ -14,7 +14,7 @@ from edge_runtime.gst import Gst, raw_format, view_pixels
 from edge_runtime.sources.ledger import Entry, FrameLedger
 from edge_runtime.sources.opening import POLL_S, OpenPipeline, pull_matching
 from edge_runtime.sources.pictures import PicturePool
-from edge_runtime.sources.stamping import presentation_time
+from edge_runtime.sources.stamping import identity
 from edge_runtime.video import Frame, SourceCounters, SourceInfo
 
 if TYPE_CHECKING:
@@ -159,11 +159,13 @@ class GstSource:
         self._ended = True
 
     def _deliver(self, pipeline: OpenPipeline, sample: Any) -> Frame | None:
-        """A frame, or None for one that the zero-copy bridge lost."""
+        """A frame, or None for one that was given up on the way."""
         dequeue_ns = time.monotonic_ns()
         pipeline.raise_defect()
         buffer = sample.get_buffer()
-        entry = self._ledger.take(presentation_time(buffer), newest=self._newest)
+        entry = self._ledger.take(identity(buffer), newest=self._newest)
+        if entry is None:
+            return None
         self._complete_info(pipeline, entry)
         self._delivered += 1
         pipeline.bus.drain()
@@ -191,6 +193,7 @@ class GstSource:
             damaged=buffer.has_flags(Gst.BufferFlags.CORRUPTED),
             surface=surface,
             copies=copies,
+            timestamp_source=entry.clock,
         )
 
     def _complete_info(self, pipeline: OpenPipeline, entry: Entry) -> None:

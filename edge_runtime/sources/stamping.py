@@ -24,6 +24,14 @@ def presentation_time(buffer: Any) -> int | None:
     return None if buffer.pts == Gst.CLOCK_TIME_NONE else int(buffer.pts)
 
 
+def identity(buffer: Any) -> int:
+    """Tells a buffer from all others that exist at this time, however often it is looked up.
+
+    The bindings wrap it anew each time, and hash the wrapper by the address of what it wraps.
+    """
+    return hash(buffer)
+
+
 class Stamping:
     """The probes of one pipeline.
 
@@ -90,7 +98,10 @@ class Stamping:
     def _on_ready(self, pad: Any, info: Any) -> None:
         del pad
         now = time.monotonic_ns()
-        self._ledger.ready(presentation_time(info.get_buffer()), now, self._placement.size)
+        buffer = info.get_buffer()
+        self._ledger.ready(
+            presentation_time(buffer), now, self._placement.size, buffer=identity(buffer)
+        )
 
 
 def _reads_device(pipeline: Any) -> bool:

@@ -83,6 +83,11 @@ class SignalRecord:
         self._irregular: Counter[str] = Counter()
         self._irregular_at_ns: dict[str, int] = {}
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was a good frame."""
+        return self._first_ns is not None
+
     def begin(self, cause: Cause, reason: str, since_ns: int, now_ns: int) -> Outage:
         """An outage was noticed, whose last good frame came at `since_ns`."""
         fault = Fault(t_s=self._t_s(now_ns), kind=cause, reason=reason)
@@ -128,8 +133,8 @@ class SignalRecord:
             self.faults.append(Fault(self._t_s(now_ns), kind, recovered_after_s=0.0, reason=reason))
 
     def up_s(self, now_ns: int) -> float:
-        """Seconds since the first frame or the end of the last outage."""
-        return (now_ns - self._up_since_ns) * 1e-9
+        """Seconds since the first good frame or the end of the last outage; 0 before any."""
+        return (now_ns - self._up_since_ns) * 1e-9 if self.has_begun else 0.0
 
     def is_irregular(self, now_ns: int) -> bool:
         """Whether there was an irregular frame of late."""

@@ -83,8 +83,8 @@ class SupervisedSource:
         """Index of this opening's first frame."""
         self._taken = 0
         """Frames read from this opening."""
-        self._good_ns: int | None = None
-        """When the last good frame was taken."""
+        self._signal_ns: int | None = None
+        """When the last good frame was taken; until there was one, the last of any kind."""
         self._opened_ns = 0
         """When this opening took over."""
         self._began_s = time.monotonic()
@@ -172,13 +172,21 @@ class SupervisedSource:
         if frame is not None:
             self._taken += 1
             frame.index += self._base
-            if not self._source.info.live or self._inspector.accepts(frame):
-                return self._accept(frame)
+            if (good := self._judge(frame)) is not None:
+                return good
         self._watch_silence()
         return None
 
+    def _judge(self, frame: Frame) -> Frame | None:
+        """The frame if it is good; None if it is kept back."""
+        if not self._source.info.live or self._inspector.accepts(frame):
+            return self._accept(frame)
+        if not self.record.has_begun:
+            self._signal_ns = frame.dequeue_ns
+        return None
+
     def _accept(self, frame: Frame) -> Frame:
-        self._good_ns = frame.dequeue_ns
+        self._signal_ns = frame.dequeue_ns
         if self._opening_s is None:
             self._opening_s = time.monotonic() - self._began_s
         if self.record.outage is not None:
@@ -192,25 +200,26 @@ class SupervisedSource:
 
     def _lose(self, error: SourceError) -> None:
         """The source failed; raises `error` again if nothing is done about it."""
-        if not self._source.info.live or self._good_ns is None or self._reopen is None:
+        if not self._source.info.live or self._signal_ns is None or self._reopen is None:
             self._failed = True
             raise error
         if self.record.outage is None:
             cause: Cause = "end" if isinstance(error, SourceEndedError) else "lost"
-            self.record.begin(cause, str(error), self._good_ns, self._clock())
+            self.record.begin(cause, str(error), self._signal_ns, self._clock())
         self._start_reconnection(self._reopen)
 
     def _watch_silence(self) -> None:
-        if self._good_ns is None or self._source.ended or not self._source.info.live:
+        if self._signal_ns is None or self._source.ended or not self._source.info.live:
             return
         now_ns = self._clock()
-        silent_s = (now_ns - self._good_ns) * 1e-9
+        silent_s = (now_ns - self._signal_ns) * 1e-9
         limit_s = self.options.silence_limit_s(self.info.fps_nominal)
         if silent_s < limit_s:
+            self._check_outage(now_ns)  # one may last over frames none of which was good yet
             return
         if self.record.outage is None:
             reason = f"{self.info.uri}: no new frame for {silent_s:.1f} s, and no error"
-            self.record.begin("stall", reason, self._good_ns, now_ns)
+            self.record.begin("stall", reason, self._signal_ns, now_ns)
         self._check_outage(now_ns)
         open_s = (now_ns - self._opened_ns) * 1e-9
         if self._reopen is not None and min(silent_s, open_s) >= 2 * limit_s:
@@ -229,7 +238,7 @@ class SupervisedSource:
         )
 
     def _start_reconnection(self, reopen: Reopen) -> None:
-        self._backoff.outage(self.record.up_s(self._good_ns or 0))
+        self._backoff.outage(self.record.up_s(self._signal_ns or 0))
         self._job = Reconnection(
             self._source,
             reopen,
@@ -282,7 +291,7 @@ class SupervisedSource:
         self._inspector.reopened()
         self.record.reopened()
         frame.index += self._base
-        return self._accept(frame) if self._inspector.accepts(frame) else None
+        return self._judge(frame)
 
 
 def _sum(one: SourceCounters, other: SourceCounters) -> SourceCounters:

@@ -23,7 +23,7 @@ class HostSensors:
     def read(self) -> Readings:
         """All that psutil tells on this platform."""
         readings = Readings(cpu_percent=float(self._psutil.cpu_percent()))
-        frequency = self._psutil.cpu_freq() if hasattr(self._psutil, "cpu_freq") else None
+        frequency = self._frequency()
         if frequency is not None and frequency.current:
             readings.clocks_mhz["cpu"] = float(frequency.current)
         if hasattr(self._psutil, "sensors_temperatures"):
@@ -34,6 +34,12 @@ class HostSensors:
                         sensor.current
                     )
         return readings
+
+    def _frequency(self) -> Any:
+        try:
+            return self._psutil.cpu_freq() if hasattr(self._psutil, "cpu_freq") else None
+        except NotImplementedError:  # the kernel does not tell, or no longer
+            return None
 
     def close(self) -> None:
         """Nothing is held."""

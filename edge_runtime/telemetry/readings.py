@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SINGLE = ("total_w", "cpu_percent", "gpu_memory_mb")
 """Fields of `Readings` that are one number or None."""
@@ -62,3 +65,26 @@ class Sensors(Protocol):
     def close(self) -> None:
         """Give back what was opened."""
         ...
+
+
+def read_all(groups: Sequence[Sensors], failures: dict[str, str] | None = None) -> Readings:
+    """What all groups say now; those that come first are believed first.
+
+    A group that raises is left out of this reading and asked again at the next: whatever a driver
+    or its library does must not end the thread that looks.
+
+    Args:
+        groups: the sensors of this machine.
+        failures: takes the names of groups that raised, and in one line why they first did.
+    """
+    readings = Readings()
+    for sensors in groups:
+        try:
+            found = sensors.read()
+        except Exception as error:  # noqa: BLE001  (of other people's libraries, and told)
+            if failures is not None:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                failures.setdefault(sensors.name, reason)
+        else:
+            readings.fill(found)
+    return readings

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.telemetry.history import ReadingsLog
 from edge_runtime.telemetry.host import open_host
 from edge_runtime.telemetry.nvml import open_nvml
-from edge_runtime.telemetry.readings import SINGLE, Readings
+from edge_runtime.telemetry.readings import SINGLE, Readings, read_all
 from edge_runtime.telemetry.summary import Range, Telemetry
 from edge_runtime.telemetry.sysfs import SysfsSensors
 
@@ -75,6 +75,9 @@ class Sampler:
         self._sensors = tuple(sensors)
         self._interval_s = interval_s
         self._tracks: dict[tuple[str, str], Track] = {}
+        self._answering: frozenset[tuple[str, str]] = frozenset()
+        """Those of the tracks that the last reading added to."""
+        self._failures: dict[str, str] = {}
         self._events_first: dict[str, int] = {}
         self._events: Counter[str] = Counter()
         self._throttling: frozenset[str] = frozenset()
@@ -113,9 +116,7 @@ class Sampler:
     def sample(self) -> None:
         """Read all sensors once."""
         begin = time.monotonic()
-        readings = Readings()
-        for sensors in self._sensors:
-            readings.fill(sensors.read())
+        readings = read_all(self._sensors, self._failures)
         self._note(readings)
         self.latest = readings
         counts = self.throttle_counts
@@ -139,6 +140,7 @@ class Sampler:
                     self._tracks[group, name] = Track(value)
                 else:
                     track.add(value)
+        self._answering = frozenset((group, name) for group in groups for name in groups[group])
         self._note_throttling(readings)
 
     def _note_throttling(self, readings: Readings) -> None:
@@ -159,27 +161,31 @@ class Sampler:
             return None
         return {name: count for name, count in sorted(self._events.items()) if count > 0}
 
-    def _group(self, group: str) -> dict[str, Range]:
-        return {name: t.range() for (g, name), t in sorted(self._tracks.items()) if g == group}
-
-    def summary(self, first_ns: int | None = None) -> Telemetry:
+    def summary(self, first_ns: int | None = None, *, current: bool = False) -> Telemetry:
         """What was seen; complete after the exit.
 
         Args:
             first_ns: CLOCK_MONOTONIC of the first frame, from which times count.
+            current: leave out what the last reading did not tell, so that `Range.end` is of now.
         """
-        single = self._group("single")
+        named = self._answering if current else frozenset(self._tracks)
+
+        def ranges(group: str) -> dict[str, Range]:
+            return {name: self._tracks[g, name].range() for g, name in sorted(named) if g == group}
+
+        single = ranges("single")
         return Telemetry(
             sensors=tuple(sensors.name for sensors in self._sensors),
             samples=self._samples,
             interval_s=self._interval_s,
             mean_read_ms=self._cost_s / self._samples * 1e3 if self._samples else None,
             power_w=single.get("total_w"),
-            rails_w=self._group("rail"),
-            temperatures_c=self._group("temperature"),
-            clocks_mhz=self._group("clock"),
+            rails_w=ranges("rail"),
+            temperatures_c=ranges("temperature"),
+            clocks_mhz=ranges("clock"),
             cpu_percent=single.get("cpu_percent"),
             gpu_memory_mb=single.get("gpu_memory_mb"),
             throttle_events=self.throttle_counts,
             history=self._log.summary(None if first_ns is None else first_ns * 1e-9),
+            failed=dict(self._failures),
         )

@@ -38,3 +38,6 @@ class Telemetry:
     throttle_events: dict[str, int] | None = None
     """How often each kind of throttling occurred during the run; null where nothing would tell."""
     history: TelemetryHistory | None = None
+    failed: dict[str, str] = field(default_factory=dict)
+    """Which of `sensors` failed when they were read, and why at first. What they would have said
+    then is in no figure."""

@@ -136,7 +136,7 @@ def run_figures(
         model=_model(lanes[0]),
         cameras=tuple(map(_camera, lanes, taps, ratios)),
         rss_mb=rss_mb(),
-        telemetry=sampler.summary(),
+        telemetry=sampler.summary(current=True),
     )
 
 

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from edge_runtime.errors import BackendError, OptionError, SinkError
 from edge_runtime.policy import EVERY
 from edge_runtime.sinks.blackbox.options import parse_black_box
 from edge_runtime.sinks.blackbox.triggers import SensorWatch, Triggers
+from edge_runtime.sinks.recording.entry import Entry
 from edge_runtime.sinks.spec import SinkContext, parse_sink
 from edge_runtime.sinks.worker import SinkWorker
 from edge_runtime.telemetry.readings import Readings
@@ -187,6 +189,29 @@ def test_counter_of_throttling_is_an_event_when_it_grows():
     assert watch.look() is None
 
 
+def test_sensors_that_raise_are_no_end_of_a_black_box():
+    # given a board whose counter grows while it cannot be read
+    class Failing(FakeSensors):
+        fails = False
+
+        def read(self):
+            if self.fails:
+                raise RuntimeError("no answer")
+            return super().read()
+
+    clock, sensors = FakeClock(), Failing()
+    watch = SensorWatch((sensors,), clock)
+
+    seen = []
+    for count, sensors.fails in ((3, False), (4, True), (5, False)):
+        sensors.readings.events["over-current"] = count
+        assert watch.look() is not None
+        seen.append(set(watch.throttling))
+        clock.pass_ms(1001)
+
+    assert seen == [set(), set(), {"over-current"}]
+
+
 def test_condition_that_lasts_is_one_event_and_another_after_a_pause():
     clock = FakeClock()
     triggers = Triggers({"late"}, 60, clock)
@@ -217,6 +242,34 @@ def test_old_boxes_make_room(folder, memory):
     assert len(names) == 4
     assert [name[-12:] for name in names[:3]] == [f"event-{n}.mcap" for n in (3, 4, 5)]
     assert names[3] == "mine.mcap"
+
+
+def test_the_oldest_boxes_go_first_whatever_the_clock_says(folder):
+    from edge_runtime.sinks.blackbox.files import BoxFiles
+
+    # given three boxes, one of them named as they were before they had numbers
+    def write(files, second, reason):
+        entry = msgspec.msgpack.encode(Entry(second * 10**9, 1, b"{}"))
+        files.write([entry], len(entry), {"run": {"a": "b"}}, [reason], second * 10**9)
+
+    files = BoxFiles(folder, ".part", keep=3, keep_bytes=10**9)
+    folder.mkdir()
+    (folder / "blackbox-20261121T120000.000Z-old0.mcap").write_bytes(b"")
+    for number in (1, 2):
+        write(files, 1_795_000_000 + 60 * number, f"old{number}")
+
+    # when the clock begins in 1970, twice
+    kept = []
+    for second, reason in ((100, "new0"), (160, "new1"), (100, "new2"), (100, "new2")):
+        write(BoxFiles(folder, ".part", keep=3, keep_bytes=10**9), second, reason)
+        kept.append([path.stem.rsplit("-", 1)[1] for path in boxes(folder)])
+
+    assert kept == [
+        ["old1", "old2", "new0"],
+        ["old2", "new0", "new1"],
+        ["new0", "new1", "new2"],
+        ["new1", "new2", "new2"],
+    ]
 
 
 def test_failure_of_the_run_is_written(folder, memory):

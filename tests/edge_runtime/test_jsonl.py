@@ -2,7 +2,6 @@
 
 import json
 import resource
-import signal
 import time
 
 import pytest
@@ -12,16 +11,6 @@ from edge_runtime.sinks.messages.jsonl import jsonl
 from edge_runtime.sinks.outlets import open_outlets
 from edge_runtime.sinks.spec import parse_sink
 from tests.results import RULES, make_context, make_result
-
-
-@pytest.fixture
-def file_limit():
-    """Sets how long a file may become, which the system enforces like a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
 
 
 def outlets(path, **context):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 import threading
 from dataclasses import replace
 
@@ -68,12 +69,16 @@ ADDED = {
 
 
 def run_scripted(policy=LATEST, infer_ms=50.0, log=None, **camera):
+    return run_outcome(policy, infer_ms, log, **camera).report
+
+
+def run_outcome(policy=LATEST, infer_ms=50.0, log=None, **camera):
     clock = FakeClock()
     backend = ScriptedBackend(clock, infer_ms=infer_ms)
     source = ScriptedSource(clock, latest=not policy.lossless, **camera)
     with backend:
         options = LoopOptions(policy=policy, clock=clock, log=log)
-        return execute(backend, source, backend.manifest, options).report
+        return execute(backend, source, backend.manifest, options)
 
 
 def at(record, place):
@@ -230,6 +235,56 @@ def test_run_that_never_began_leaves_an_older_log_alone(tmp_path):
 
     assert path.read_text() == "older\n"
     assert [file.name for file in tmp_path.iterdir()] == ["frames.jsonl"]
+
+
+def test_a_full_disk_costs_the_frames_log_only_what_did_not_fit(tmp_path, file_limit):
+    path, said = tmp_path / "frames.jsonl", []
+    path.write_text("older\n")
+    with FramesLog(path, has_device_copies=False) as log:
+
+        def write(result):
+            if result.index == 20:  # when there is room for one and a half lines more
+                file_limit(round((tmp_path / "frames.jsonl.part").stat().st_size * 21.5 / 20))
+            log(result)
+
+        outcome = run_outcome(EVERY, count=40, log=write)
+        said.append(str(outcome.failure))
+        file_limit(resource.RLIM_INFINITY)
+
+    assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [*range(21)]
+    assert path.read_bytes().endswith(b"\n")
+    assert said == [f"cannot write {path}: File too large; choose another --frames-log"]
+    assert outcome.report.ended == "error"
+    assert outcome.report.faults[-1].kind == "SinkError"
+    assert [file.name for file in tmp_path.iterdir()] == ["frames.jsonl"]
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_an_older_log_alone(tmp_path, file_limit):
+    path = tmp_path / "frames.jsonl"
+    path.write_text("older\n")
+
+    with FramesLog(path, has_device_copies=False) as log:
+        file_limit(10)
+        outcome = run_outcome(EVERY, count=40, log=log)
+        file_limit(resource.RLIM_INFINITY)
+
+    assert isinstance(outcome.failure, SinkError)
+    assert path.read_text() == "older\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["frames.jsonl"]
+
+
+def test_a_frames_log_that_cannot_be_renamed_says_where_it_is(tmp_path):
+    path = tmp_path / "frames.jsonl"
+
+    def log_a_run():
+        with FramesLog(path, has_device_copies=False) as log:
+            run_outcome(EVERY, count=40, log=log)
+            path.mkdir()
+
+    with pytest.raises(SinkError, match=r"what was logged is in frames\.jsonl\.part"):
+        log_a_run()
+
+    assert len((tmp_path / "frames.jsonl.part").read_text().splitlines()) == 40
 
 
 def test_frames_log_that_cannot_be_opened_is_a_sink_error(tmp_path):

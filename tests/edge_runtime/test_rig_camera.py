@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from edge_runtime.errors import BackendError, SinkError, SourceError
 from edge_runtime.policy import EVERY, LATEST
 from edge_runtime.rig.camera import Camera
 from edge_runtime.rig.crew import Member
+from edge_runtime.rig.engine import Engine
+from edge_runtime.rig.lane import Lane, LaneOptions
 from edge_runtime.rig.parts import CameraParts
 from edge_runtime.rig.runner import RigTerms, execute_many
 from edge_runtime.rig.slot import Slot
@@ -157,6 +160,38 @@ def test_lossless_slot_waits_until_it_is_taken_or_closed():
     assert slot.take().index == 1
     assert slot.take() is None
     assert slot.dropped == 0
+
+
+class TellsItsClockLater(LiveCamera):
+    """A stream whose sender tells its clock after the first frame."""
+
+    clock = "arrival"
+
+    @property
+    def info(self):
+        return replace(super().info, timestamp_source=self.clock)
+
+    def read(self, timeout_s):
+        found = super().read(timeout_s)
+        if found is not None:
+            self.clock = found.timestamp_source = "arrival" if found.index == 0 else "ntp"
+        return found
+
+
+def test_a_result_carries_the_clock_of_its_frame_and_not_that_of_a_newer_one():
+    # given a first frame that waits while the camera's thread reads the second
+    source, results = TellsItsClockLater(count=2), []
+    with camera_of(source, EVERY) as camera, ScriptedBackend(FakeClock()) as backend:
+        lane = Lane(
+            Engine(backend, backend.manifest), camera, LaneOptions(on_result=results.append)
+        )
+        while source.clock != "ntp":
+            time.sleep(0.005)
+        for _ in range(2):
+            lane.take(await_frame(camera))
+
+    assert [result.timestamp_source for result in results] == ["arrival", "ntp"]
+    assert [fault.kind for fault in lane.faults] == ["clock arrival became ntp"]
 
 
 @pytest.mark.parametrize(("live", "policy"), [(False, None), (True, EVERY)])

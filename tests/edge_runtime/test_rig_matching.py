@@ -124,6 +124,7 @@ def test_results_without_a_mask_belong_to_no_set():
     ("clocks", "said"),
     [
         (("driver", "arrival"), "left by driver, right by arrival"),
+        (("ntp", "driver"), "left by ntp, right by driver"),
         (("file", "file"), "left is a file"),
     ],
 )
@@ -138,6 +139,26 @@ def test_times_that_cannot_be_compared_are_refused_in_one_line(clocks, said):
     with pytest.raises(OptionError, match=said) as caught:
         add_both()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("first_told", "alike"),
+    [
+        ({"left": 3, "right": 0}, range(3, 10)),
+        ({"left": 0, "right": 4}, range(4, 10)),
+        ({"left": 3, "right": 4}, [*range(3), *range(4, 10)]),
+    ],
+)
+def test_streams_whose_senders_tell_their_clock_one_after_the_other_are_matched(first_told, alike):
+    # given two equal streams, and from which frame on the sender's clock is known
+    matched = Matched(cameras=("left", "right"))
+    for index in range(10):
+        for camera, first in first_told.items():
+            clock = "ntp" if index >= first else "arrival"
+            matched.add(camera, 1000 + index * INTERVAL_MS, index, clock=clock)
+
+    assert matched.indices() == [[index] * 2 for index in alike]
+    assert matched.counts == (len(alike), 2 * (10 - len(alike)))
 
 
 def test_a_clock_that_changes_later_makes_no_mixed_set():

@@ -1,6 +1,7 @@
 """`hyperseg run` and `edge_runtime.run` on real pipelines with a real, tiny model."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -100,6 +101,27 @@ def test_r4_stages_tile_and_frames_add_up_on_a_real_pipeline(model, policy, tmp_
         assert all(value is None or value >= 0 for value in stages), line
         assert sum(filter(None, stages)) == pytest.approx(line["latency_ms"]["result"], abs=0.5)
     assert report.ended == "duration"
+
+
+def test_a_disk_that_fills_up_leaves_whole_lines_and_the_report(
+    model, images, tmp_path, file_limit, capsys
+):
+    # given room for half of the log
+    log, report = tmp_path / "frames.jsonl", tmp_path / "report.json"
+    file_limit(12_000)
+
+    code = main(["run", str(model), str(images), "--frames-log", str(log), "--report", str(report),
+                 "--quiet"])  # fmt: skip
+
+    file_limit(resource.RLIM_INFINITY)
+    assert code == 2
+    assert f"cannot write {log}: File too large" in capsys.readouterr().err
+    indices = [json.loads(line)["index"] for line in log.read_text().splitlines()]
+    assert 5 < len(indices) < 30
+    assert indices == [*range(len(indices))]
+    written = json.loads(report.read_text())
+    assert written["ended"] == "error"
+    assert written["frames"]["published"] == len(indices) + 1
 
 
 def test_r3_slow_subscriber_gets_every_frame_of_a_file(model, images):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,11 +19,14 @@ from edge_runtime import RunOptions, run
 from edge_runtime.cli import main
 from edge_runtime.loop import LoopOptions
 from edge_runtime.policy import EVERY
+from edge_runtime.rig.engine import Engine
+from edge_runtime.rig.lane import Lane, LaneOptions
 from edge_runtime.runner import execute
 from edge_runtime.service.notify import Notifier, is_managed
 from edge_runtime.service.warden import Warden
 from edge_runtime.stop import Stop
 from edge_runtime.supervision.options import SupervisionOptions
+from edge_runtime.supervision.source import SupervisedSource
 from tests.edge_runtime.reload_models import place
 from tests.scripted import FakeClock, ScriptedBackend, ScriptedSource
 
@@ -116,6 +120,78 @@ def test_a_manager_that_is_gone_harms_nothing(tmp_path):
 def test_the_manager_is_found_in_the_environment(environ, expected):
     assert Notifier.from_environment(environ) == expected
     assert is_managed(environ) == (expected is not None)
+
+
+class Ear:
+    """A manager whose queue holds few messages, and which reads them when it is told to."""
+
+    def __init__(self, address):
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address)
+        self._socket.setblocking(False)
+
+    def read(self):
+        heard = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard.append(self._socket.recv(4096).decode().splitlines()[0])
+        return heard
+
+    def close(self):
+        self._socket.close()
+
+
+@pytest.fixture
+def deaf(tmp_path):
+    """A manager's ear whose queue is full, and a notifier."""
+    ear, notifier = Ear(str(tmp_path / "notify")), Notifier(str(tmp_path / "notify"))
+    while notifier.tell("OTHER=1"):
+        pass
+    yield ear, notifier
+    ear.close()
+
+
+@pytest.fixture
+def lanes():
+    """A camera with one published mask."""
+    with ScriptedBackend(FakeClock()) as backend:
+        source = SupervisedSource(ScriptedSource(FakeClock()))
+        lane = Lane(Engine(backend, backend.manifest), source, LaneOptions(), "one")
+        lane.recorder.tally.published = 1
+        yield [lane]
+
+
+def test_ready_is_told_again_until_the_manager_has_taken_it(deaf, lanes, tmp_path):
+    ear, notifier = deaf
+    status = tmp_path / "status.json"
+    warden = Warden(Stop(), status, notifier)
+
+    # when there are masks while the manager's queue is full
+    warden._look(lanes)
+    assert "READY=1" not in ear.read()
+    assert json.loads(status.read_text())["state"] == "running"
+
+    # then it is told as soon as there is room, and once
+    for _ in range(3):
+        warden._look(lanes)
+    assert ear.read() == ["READY=1"]
+
+
+def test_the_end_of_a_reload_is_told_again_until_the_manager_has_taken_it(deaf, lanes):
+    ear, notifier = deaf
+    ear.read()
+    warden = Warden(Stop(), None, notifier)
+    warden._look(lanes)
+    warden.reloading(True)
+    assert ear.read() == ["READY=1", "RELOADING=1"]
+
+    while notifier.tell("OTHER=1"):
+        pass
+    warden.reloading(False)
+    assert "READY=1" not in ear.read()
+    for _ in range(3):
+        warden._look(lanes)
+    assert ear.read() == ["READY=1"]
 
 
 class HangingBackend(ScriptedBackend):

@@ -259,6 +259,31 @@ def test_time_in_a_file_is_the_sources_but_always_increases(times_ms, placed_ms)
     assert placed == [time * MS for time in placed_ms]
 
 
+@pytest.mark.parametrize(("times_ms", "captures_ms", "placed_ms"), [
+    # ten hours ahead, and back
+    ([0, 40, 36_000_080, 36_000_120, 160], [0, 40, 80, 120, 160], [0, 40, 80, 120, 160]),
+    # ahead twice
+    ([0, 40, 5080, 15_120, 15_160], [0, 40, 80, 120, 160], [0, 40, 80, 120, 160]),
+    # nothing came for a while
+    ([0, 40, 5000, 5040], [0, 40, 5000, 5040], [0, 40, 5000, 5040]),
+    # held up on the way for 5 s, then the newest of what had waited
+    ([0, 40, 80, 5000, 5040], [0, 40, 5000, 5010, 5040], [0, 40, 80, 5000, 5040]),
+    # ahead by less than one second
+    ([0, 40, 1000, 1040], [0, 40, 80, 120], [0, 40, 1000, 1040]),
+    # ahead once more after it ran back
+    ([9000, 9040, 0, 40, 5080], [0, 40, 80, 120, 160], [0, 40, 80, 120, 160]),
+], ids=["there and back", "twice", "silence", "held up", "in bounds", "back first"])  # fmt: skip
+def test_a_jump_ahead_is_no_hole_in_the_file(times_ms, captures_ms, placed_ms):
+    timeline = Timeline()
+
+    placed = [
+        timeline.place(time * MS, 10**15 + capture * MS)
+        for time, capture in zip(times_ms, captures_ms, strict=True)
+    ]
+
+    assert placed == [time * MS for time in placed_ms]
+
+
 def test_stream_without_time_gets_one():
     timeline = Timeline()
 

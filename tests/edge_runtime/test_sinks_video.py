@@ -88,6 +88,19 @@ def test_dropped_frames_leave_their_time_in_the_video(tmp_path):
     assert np.diff(read_back(path)[1]) == pytest.approx([40, 40, 320, 40], abs=1.0)
 
 
+def test_a_cameras_jump_ahead_is_no_hole_in_the_video_but_its_silence_is(tmp_path):
+    # given a camera that is silent for 2 s, and whose time jumps by 10 h afterwards
+    path, results = tmp_path / "out.mkv", []
+    for index in (0, 1, 52, 53, 54, 55):
+        live = replace(result_of(index), timestamp_source="driver", capture_ns=index * 40_000_000)
+        results.append(replace(live, pts_ns=live.pts_ns + (index > 53) * 36_000 * 10**9))
+    results.insert(2, results[1].without_signal(2_000_000_000))
+
+    written(overlay_sink(path), results)
+
+    assert np.diff(read_back(path)[1]) == pytest.approx([40, 2000, 40, 40, 40, 40], abs=1.0)
+
+
 @pytest.mark.parametrize(("size", "expected"), [
     ((95, 161), (94, 160)), ((96, 161), (96, 160)), ((33, 50), (32, 50)),
 ])  # fmt: skip

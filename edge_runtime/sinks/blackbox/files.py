@@ -1,4 +1,9 @@
-"""The files of a black box: written aside, whole when they appear, and never too many."""
+"""The files of a black box: written aside, whole when they appear, and never too many.
+
+They are numbered in the order of their writing, by which the oldest are removed. Neither their time
+nor that of the file system would do: on a board without a battery the clock begins in the past each
+time, and the boxes of the run that is being looked into would be the first to go.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 
 PREFIX = "blackbox-"
 MAX_SLUG = 40
+NUMBER = re.compile(rf"{PREFIX}(\d+)-")
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,9 @@ class BoxFiles:
         Raises:
             OSError: it cannot be written; nothing of it is left.
         """
-        moment_ns = time_ns
-        while (path := self.folder / _name(moment_ns, reasons)).exists():
-            moment_ns += 1_000_000  # of another run that saw the same
+        number = max(map(_number, self._boxes()), default=0) + 1
+        while (path := self.folder / _name(number, time_ns, reasons)).exists():
+            number += 1  # of another run that saw the same
         part = self.folder / self.part
         self.make_room(size)
         count, first_ns, last_ns = 0, 0, 0
@@ -88,20 +94,29 @@ class BoxFiles:
 
     def make_room(self, size: int) -> None:
         """Remove the oldest boxes until one of `size` bytes may be added."""
-        boxes = sorted(self.folder.glob(f"{PREFIX}*.mcap"))
+        boxes = sorted(self._boxes(), key=lambda box: (_number(box), box.name))
         sizes = [box.stat().st_size for box in boxes]
         while boxes and (len(boxes) >= self.keep or sum(sizes) + size > self.keep_bytes):
             boxes.pop(0).unlink(missing_ok=True)
             sizes.pop(0)
+
+    def _boxes(self) -> list[Path]:
+        return list(self.folder.glob(f"{PREFIX}*.mcap"))
 
     def is_writable(self) -> bool:
         """Whether boxes can be added."""
         return os.access(self.folder, os.W_OK | os.X_OK)
 
 
-def _name(time_ns: int, reasons: Iterable[str]) -> str:
-    """Sorts by time; says why."""
+def _number(box: Path) -> int:
+    """Its place in the order of writing; 0 for one that was named before boxes had numbers."""
+    found = NUMBER.match(box.name)
+    return int(found[1]) if found else 0
+
+
+def _name(number: int, time_ns: int, reasons: Iterable[str]) -> str:
+    """Sorts by the order of writing; says when and why."""
     moment = datetime.fromtimestamp(time_ns // 10**9, timezone.utc)
     slug = re.sub(r"[^a-z0-9]+", "-", next(iter(reasons)).lower()).strip("-")[:MAX_SLUG]
     milliseconds = time_ns // 10**6 % 1000
-    return f"{PREFIX}{moment:%Y%m%dT%H%M%S}.{milliseconds:03d}Z-{slug}.mcap"
+    return f"{PREFIX}{number:06d}-{moment:%Y%m%dT%H%M%S}.{milliseconds:03d}Z-{slug}.mcap"

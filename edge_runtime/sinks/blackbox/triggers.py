@@ -85,14 +85,12 @@ class SensorWatch:
         fresh = self._looked_ns is not None and now_ns - self._looked_ns < LOOK_S * 1e9
         if fresh or not self.sensors:
             return None
-        from edge_runtime.telemetry.readings import Readings
+        from edge_runtime.telemetry.readings import read_all
 
         self._looked_ns = now_ns
-        readings = Readings()
-        for sensors in self.sensors:
-            readings.fill(sensors.read())
+        readings = read_all(self.sensors)
         self.throttling = frozenset(self._now(readings))
-        self._events = readings.events
+        self._events |= readings.events
         return msgspec.json.encode(readings)
 
     def close(self) -> None:

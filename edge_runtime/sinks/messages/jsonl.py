@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SinkError
+from edge_runtime.line_file import LineFile
 from edge_runtime.places import why_unwritable
 from edge_runtime.sinks.messages.message import Messenger, encode
 
@@ -39,8 +38,7 @@ class JsonLines:
         self._path = path
         self._messenger = messenger
         self._say = say
-        self._file: int | None = None
-        self._end = 0
+        self._file: LineFile | None = None
         self._refused = False
 
     def open(self) -> None:
@@ -56,7 +54,9 @@ class JsonLines:
         """Append one line, or none of it."""
         line = encode(self._messenger.message(result)) + b"\n"
         try:
-            self._append(line)
+            if self._file is None:
+                self._file = LineFile(self._path)
+            self._file.append(line)
         except OSError as error:
             self.undelivered += 1
             if not self._refused:
@@ -71,26 +71,10 @@ class JsonLines:
     def close(self) -> None:
         """Close the file; its lines are already there."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
     discard = close
-
-    def _append(self, line: bytes) -> None:
-        if self._file is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            self._file = os.open(self._path, flags, 0o644)
-        written = 0
-        try:
-            while written < len(line):
-                written += os.write(self._file, line[written:])
-        except OSError:
-            # A pipe or a device has no length.
-            with suppress(OSError):
-                os.ftruncate(self._file, self._end)
-                os.lseek(self._file, self._end, os.SEEK_SET)
-            raise
-        self._end += written
 
 
 def jsonl(spec: SinkSpec, context: SinkContext) -> JsonLines:

@@ -13,6 +13,7 @@ from edge_runtime.sources import SourceOpener, open_source
 from edge_runtime.sources.devices import stable_device
 from edge_runtime.sources.fault import KINDS, InjectedFault, parse_schedule
 from edge_runtime.sources.fault_script import FaultScript
+from edge_runtime.sources.ledger import Entry, FrameLedger
 from edge_runtime.sources.open import plan_source
 from edge_runtime.video import SourceRequest
 
@@ -265,6 +266,29 @@ def test_presentation_times_repeat_or_go_missing() -> None:
     assert sum(before == after for before, after in pairwise(times)) > 10
     assert sum(frame.pts_ns is None for _, frame in missing) > 10
     assert missing[-1][1].pts_ns is not None
+
+
+@pytest.mark.gst
+@pytest.mark.parametrize("fault", ["pts-repeat@0+9", "pts-missing@0+9"])
+def test_a_frame_that_comes_while_another_is_taken_keeps_its_own_stamps(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given frames that share a time, and a reader that is held up between pulling and taking
+    take = FrameLedger.take
+
+    def take_late(ledger: FrameLedger, buffer: int, *, newest: bool) -> Entry | None:
+        time.sleep(0.05)
+        return take(ledger, buffer, newest=newest)
+
+    monkeypatch.setattr(FrameLedger, "take", take_late)
+    seen, source = look(fault, 1.0, latest=True)
+
+    frames = [frame for _, frame in seen]
+    assert len(frames) > 5
+    assert all(frame.ready_ns <= frame.dequeue_ns for frame in frames)
+    assert [frame.index for frame in frames] == sorted({frame.index for frame in frames})
+    in_flight = source.counters.captured - source.counters.dropped_queue - len(frames)
+    assert 0 <= in_flight <= 3
 
 
 @pytest.mark.gst

@@ -129,10 +129,11 @@ class TestLedger:
         ledger = FrameLedger()
         for number in range(5):
             ledger.arrived(number * 10, number, number, "arrival")
-            ledger.ready(number * 10, number + 1, (4, 6))
+            ledger.ready(number * 10, number + 1, (4, 6), buffer=number)
 
-        entry = ledger.take(30, newest=True)
+        entry = ledger.take(3, newest=True)
 
+        assert entry is not None
         assert (entry.index, entry.ready_ns, entry.size) == (3, 4, (4, 6))
         assert (ledger.counters.captured, ledger.counters.dropped_queue) == (5, 3)
 
@@ -142,21 +143,71 @@ class TestLedger:
         for number in range(3):
             ledger.arrived(pts, number, number, "arrival")
         for number in range(3):
-            ledger.ready(pts, 10 + number, (4, 6))
+            ledger.ready(pts, 10 + number, (4, 6), buffer=number)
 
-        taken = [ledger.take(pts, newest=False) for _ in range(3)]
+        taken = [ledger.take(number, newest=False) for number in range(3)]
 
-        assert [(e.index, e.ready_ns) for e in taken] == [(0, 10), (1, 11), (2, 12)]
+        assert [(e.index, e.ready_ns) for e in taken if e] == [(0, 10), (1, 11), (2, 12)]
         assert ledger.counters.dropped_queue == 0
+
+    @pytest.mark.parametrize("pts", [None, 0], ids=["no time", "always the same time"])
+    def test_a_frame_that_comes_between_pulling_and_taking_is_not_mistaken(
+        self, pts: int | None
+    ) -> None:
+        # given a frame that was pulled, and another that became ready before its entry was taken
+        ledger = FrameLedger()
+        for number in range(2):
+            ledger.arrived(pts, number, number, "arrival")
+            ledger.ready(pts, 10 + number, (4, 6), buffer=number)
+
+        taken = [ledger.take(number, newest=True) for number in range(2)]
+
+        assert [(e.index, e.ready_ns) for e in taken if e] == [(0, 10), (1, 11)]
+        assert ledger.counters.dropped_queue == 0
+
+    def test_memory_that_went_round_belongs_to_its_newest_frame(self) -> None:
+        # given a frame that the appsink dropped, whose buffer is used again two frames later
+        ledger = FrameLedger()
+        for number, buffer in enumerate((1, 2, 1, 3)):
+            ledger.arrived(None, number, number, "arrival")
+            ledger.ready(None, 10 + number, (4, 6), buffer=buffer)
+
+        entry = ledger.take(1, newest=True)
+
+        assert entry is not None
+        assert (entry.index, ledger.counters.dropped_queue) == (2, 2)
+
+    def test_a_buffer_that_comes_again_keeps_its_order_where_none_is_dropped(self) -> None:
+        ledger = FrameLedger()
+        for number in range(3):
+            ledger.arrived(None, number, number, "arrival")
+            ledger.ready(None, 10 + number, (4, 6), buffer=7)
+
+        taken = [ledger.take(7, newest=False) for _ in range(3)]
+
+        assert [e.index for e in taken if e] == [0, 1, 2]
+
+    def test_a_frame_that_was_given_up_is_counted_once_and_ends_nothing(self) -> None:
+        ledger = FrameLedger()
+        for number in range(CAPACITY + 1):
+            ledger.arrived(number, number, number, "arrival")
+            ledger.ready(number, number, (4, 6), buffer=number)
+
+        taken = [ledger.take(number, newest=False) for number in range(CAPACITY + 1)]
+
+        assert [entry is None for entry in taken] == [True] + [False] * CAPACITY
+        assert (ledger.counters.captured, ledger.counters.dropped_queue) == (CAPACITY + 1, 1)
 
     def test_a_rewritten_time_pairs_up_by_order(self) -> None:
         ledger = FrameLedger()
         ledger.arrived(100, 1, 1, "arrival")
         ledger.arrived(200, 2, 2, "arrival")
 
-        ledger.ready(105, 3, (4, 6))
+        ledger.ready(105, 3, (4, 6), buffer=1)
 
-        assert ledger.take(105, newest=False).index == 0
+        entry = ledger.take(1, newest=False)
+        assert entry is not None
+        assert entry.index == 0
 
     def test_frames_that_never_get_through_do_not_pile_up(self) -> None:
         ledger = FrameLedger()

@@ -27,7 +27,7 @@ def test_a_stream_delivers_live_frames_and_the_senders_time(serve: Serve) -> Non
     with open_source(f"rtsp://{host}/cam", REQUEST) as source:
         while "ntp" not in clocks and time.monotonic() - begin < 15:
             frame = source.read(5.0)
-            clocks.append(source.info.timestamp_source)
+            clocks.append(frame.timestamp_source)
             assert frame.picture.shape == (96, 160, 3)
             assert frame.capture_ns <= frame.arrival_ns <= frame.ready_ns <= frame.dequeue_ns
             assert frame.arrival_ns - frame.capture_ns < 2 * 10**9

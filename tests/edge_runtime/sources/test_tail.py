@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,12 @@ PC = {
 }
 JETPACK_6 = PC | {
     "nvarguscamerasrc": ("sensor-id", "sensor-mode", "wbmode"),
-    "nvv4l2decoder": ("disable-dpb", "enable-frame-type-reporting", "enable-max-performance"),
+    "nvv4l2decoder": (
+        "disable-dpb",
+        "enable-frame-type-reporting",
+        "enable-max-performance",
+        "mjpeg",
+    ),
     "nvvidconv": ("compute-hw", "flip-method", "interpolation-method", "nvbuf-memory-type"),
 }
 JETPACK_7 = PC | {
@@ -111,6 +117,52 @@ def test_the_decoder_is_only_given_what_it_has() -> None:
     assert decoder_settings("nvv4l2decoder", old) == {"enable-max-performance": True}
     assert decoder_settings("nvv4l2decoder", new) == {}
     assert decoder_settings("avdec_h264", old) == {}
+
+
+def test_the_decoder_of_a_jetson_is_told_of_jpeg() -> None:
+    with_jpeg, without = ListedElements(JETPACK_6), ListedElements(JETPACK_7)
+
+    assert decoder_settings("nvv4l2decoder", with_jpeg, jpeg=True) == {
+        "enable-max-performance": True, "mjpeg": True,
+    }  # fmt: skip
+    assert decoder_settings("nvv4l2decoder", without, jpeg=True) == {}
+    assert decoder_settings("jpegdec", with_jpeg, jpeg=True) == {}
+
+
+@pytest.mark.gst
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "errors"), [("jpegenc", "jpegdec", 7), ("pngenc", "pngdec", 0)]
+)
+def test_jpeg_is_known_before_the_decoder_is_ready(
+    monkeypatch: pytest.MonkeyPatch, encoder: str, decoder: str, errors: int
+) -> None:
+    # given decoders of a PC, one with a setting for JPEG that shows
+    gst = pytest.importorskip("edge_runtime.gst").Gst
+    from edge_runtime.sources import elements
+    from edge_runtime.sources.opening import _set_up_decoder
+
+    monkeypatch.setattr(elements, "DECODER_SETTINGS", {decoder: {"max-errors": 0}})
+    monkeypatch.setattr(elements, "JPEG_SETTINGS", {decoder: {"max-errors": 7}})
+    pipeline = gst.parse_launch(
+        f"videotestsrc num-buffers=3 ! video/x-raw,width=32,height=32 ! {encoder} ! decodebin "
+        "! fakesink"
+    )
+    states = []
+
+    def note(_pipeline: object, chooser: object, element: Any) -> None:
+        _set_up_decoder(_pipeline, chooser, element)
+        if element.get_factory().get_name() == decoder:
+            states.append((element.get_property("max-errors"), element.get_state(0)[1]))
+
+    pipeline.connect("deep-element-added", note)
+
+    # when one is chosen
+    pipeline.set_state(gst.State.PAUSED)
+    assert pipeline.get_state(20 * gst.SECOND)[0] == gst.StateChangeReturn.SUCCESS
+    pipeline.set_state(gst.State.NULL)
+
+    # then it had its setting before it opened anything
+    assert states == [(errors, gst.State.NULL)]
 
 
 def test_zero_copy_branches_off_behind_the_scaling_and_serves_the_default_way_first() -> None:

@@ -253,6 +253,74 @@ def test_a_failure_before_the_first_frame_is_an_error_at_once():
         Run("slow-start@0+30", duration_s=20.0)
 
 
+class DamagedFromTheStart:
+    """A supervised camera read without a loop: its first frames are all damaged."""
+
+    def __init__(self, schedule, **options):
+        self.clock = FakeClock()
+        self.world = FaultyWorld(self.clock, f"corrupt=1@0+2,{schedule}")
+        self.source = SupervisedSource(
+            self.world(),
+            self.world,
+            SupervisionOptions(**options),
+            seed=1,
+            clock=self.clock,
+            pause=lambda seconds: self.clock.pass_ms(seconds * 1e3),
+        )
+
+    def good_after_s(self, limit_s):
+        """When the first good frame came; None if there was none within the limit."""
+        with self.source:
+            begin_ns = self.clock()
+            while (now_s := (self.clock() - begin_ns) * 1e-9) < limit_s:
+                if self.source.read(0.1) is not None:
+                    return now_s
+        return None
+
+
+@pytest.mark.parametrize(("fault", "cause"), [
+    ("hang@1.9", "stall"), ("unplug@1.9+2", "lost"), ("eos@1.9", "end"),
+])  # fmt: skip
+def test_a_camera_lost_before_its_first_good_frame_comes_back(fault, cause):
+    camera = DamagedFromTheStart(fault)
+
+    came_s = camera.good_after_s(30.0)
+
+    assert came_s is not None
+    assert 1.9 < came_s < 10.0
+    assert camera.source.record.causes == {cause: 1}
+    assert camera.source.record.reconnects.total() == 1
+    assert camera.source.counters.damaged > 20
+
+
+def test_a_camera_that_falls_silent_before_its_first_good_frame_is_given_up_in_time():
+    camera = DamagedFromTheStart("stall@1.9+900", max_outage_s=6.0)
+
+    with pytest.raises(SourceError, match=r"no signal for .*--max-outage 6"):
+        camera.good_after_s(30.0)
+
+    assert (camera.clock() - camera.world.openings[0]._began_ns) * 1e-9 < 10.0
+
+
+def test_damaged_frames_alone_do_not_prolong_an_outage_without_end():
+    # given a camera that falls silent before its first good frame and is damaged ever after
+    camera = DamagedFromTheStart("corrupt=1@2+900,stall@1+3", max_outage_s=6.0)
+
+    with pytest.raises(SourceError, match="--max-outage 6"):
+        camera.good_after_s(30.0)
+
+
+def test_a_camera_that_never_gave_a_good_frame_is_not_hammered():
+    # given a sender that ends the stream every half second
+    ends = ",".join(f"eos@{number / 2}" for number in range(4, 240))
+    camera = DamagedFromTheStart(f"corrupt=1@2+900,{ends}")
+
+    assert camera.good_after_s(120.0) is None
+
+    # one in 2 s: the waits grow, as each attempt but the first follows one that brought nothing
+    assert 30 < len(camera.world.openings) < 80
+
+
 def test_files_are_never_opened_again():
     clock = FakeClock()
     backend = ScriptedBackend(clock)

@@ -10,14 +10,15 @@ import time
 import pytest
 from rich.console import Console
 
+from edge_runtime.bench.conditions import Tapped, together
 from edge_runtime.device import describe_device
 from edge_runtime.display import print_report
 from edge_runtime.loop import LoopOptions
 from edge_runtime.runner import execute
-from edge_runtime.telemetry.host import open_host
+from edge_runtime.telemetry.host import HostSensors, open_host
 from edge_runtime.telemetry.nvml import THROTTLES, NvmlSensors, open_nvml
 from edge_runtime.telemetry.power_mode import jetson_clocks, power_mode
-from edge_runtime.telemetry.readings import Readings
+from edge_runtime.telemetry.readings import Readings, read_all
 from edge_runtime.telemetry.sampler import Sampler, find_sensors
 from edge_runtime.telemetry.sysfs import SysfsSensors
 from tests.edge_runtime.telemetry.boards import BOARDS, Writer
@@ -271,6 +272,85 @@ def test_a_slow_sensor_delays_no_frame():
     assert report.telemetry.power_w.mean == 5.0
     # two readings at most are waited for: the one under way at the end, and the last look
     assert time.monotonic() - begin < 3.0
+
+
+class Flaky:
+    """Sensors that tell something, and raise at the readings they are told to."""
+
+    def __init__(self, readings, fail_at=(), name="flaky"):
+        self.readings, self.fail_at, self.name = readings, fail_at, name
+        self.count = 0
+
+    def read(self):
+        self.count += 1
+        if self.count - 1 in self.fail_at:
+            raise RuntimeError(f"no answer\nat reading {self.count - 1}")
+        return self.readings
+
+    def close(self):
+        pass
+
+
+def test_sensors_that_raise_are_left_out_told_once_and_asked_again():
+    # given a card whose library fails at two readings, beside a board that works
+    card = Flaky(Readings(clocks_mhz={"gpu": 900.0}), fail_at=(1, 2), name="card")
+    board = Flaky(Readings(total_w=5.0), name="board")
+    sampler = Sampler([card, board])
+
+    seen = []
+    for _ in range(4):
+        sampler.sample()
+        now = sampler.summary(current=True)
+        seen.append((sampler.latest.clocks_mhz, set(now.clocks_mhz), now.power_w.end))
+
+    here = ({"gpu": 900.0}, {"gpu"}, 5.0)
+    assert seen == [here, ({}, set(), 5.0), ({}, set(), 5.0), here]
+    telemetry = sampler.summary()
+    assert telemetry.failed == {"card": "RuntimeError: no answer at reading 1"}
+    assert telemetry.samples == 4
+    columns = telemetry.history.columns
+    assert [row[columns.index("gpu_mhz")] for row in telemetry.history.rows] == [
+        900.0, None, None, 900.0,
+    ]  # fmt: skip
+
+
+def test_sensors_that_raise_do_not_end_the_thread_and_the_report_says_so():
+    sensors = Flaky(Readings(total_w=5.0), fail_at=range(1, 10**6))
+
+    telemetry = sampled(sensors, [lambda: None] * 2)
+
+    assert telemetry.samples >= 6
+    assert telemetry.power_w.end == 5.0, "of the run, not of now"
+    clock, card = FakeClock(), Flaky(Readings(), fail_at=(0, 1))
+    with ScriptedBackend(clock) as backend:
+        options = LoopOptions(clock=clock)
+        source = Plain(clock, count=9)
+        report = execute(backend, source, backend.manifest, options, sensors=[card]).report
+    assert "Sensors of flaky failed at times" in printed(report)
+    assert "RuntimeError: no answer at reading 0" in printed(report)
+    record = json.loads(report.to_json())
+    assert record["telemetry"]["failed"] == {"flaky": "RuntimeError: no answer at reading 0"}
+
+
+def test_a_failed_reading_leaves_nothing_old_for_the_curve_of_a_benchmark():
+    tap = Tapped(Flaky(Readings(total_w=5.0), fail_at=(1,)))
+
+    assert [(read_all([tap]).total_w, together([tap]).total_w) for _ in range(3)] == [
+        (5.0, 5.0), (None, None), (5.0, 5.0),
+    ]  # fmt: skip
+
+
+def test_a_kernel_that_does_not_tell_the_clock_costs_only_the_clock():
+    class Psutil:
+        def cpu_percent(self):
+            return 12.0
+
+        def cpu_freq(self):
+            raise NotImplementedError("can't find current frequency file")
+
+    readings = HostSensors(Psutil()).read()
+
+    assert (readings.cpu_percent, readings.clocks_mhz) == (12.0, {})
 
 
 def test_psutil_where_it_is_installed():

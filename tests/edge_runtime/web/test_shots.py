@@ -10,12 +10,17 @@ import pytest
 
 from edge_runtime.geometry import FrameGeometry
 from edge_runtime.labels import CAMVID_11
+from edge_runtime.rig.engine import Engine
+from edge_runtime.rig.lane import Lane, LaneOptions
+from edge_runtime.supervision.source import SupervisedSource
+from edge_runtime.telemetry.readings import Readings
+from edge_runtime.telemetry.sampler import Sampler
 from edge_runtime.timing import STAGES, FrameStamps
 from edge_runtime.web.pictures import overlay, pair, ratios, shown_size, snapshot
-from edge_runtime.web.stats import percentiles
+from edge_runtime.web.stats import percentiles, run_figures
 from edge_runtime.web.tap import WINDOW, Tap
 from tests.results import PEDESTRIAN, ROAD, SIZE, make_result
-from tests.scripted import MS
+from tests.scripted import MS, FakeClock, ScriptedBackend, ScriptedSource
 
 START_NS = 10_000 * MS
 
@@ -179,3 +184,32 @@ def test_a_snapshot_is_exact_and_of_one_frame():
     facts = json.loads(archive.read("frame.json"))
     assert facts["index"] == 5
     assert facts["classes"][ROAD]["ratio"] == pytest.approx(0.8)
+
+
+def test_what_a_sensor_no_longer_tells_is_not_shown_as_if_it_were_of_now():
+    # given a sensor that loses one of its values
+    class Fading:
+        name = "fading"
+        readings = Readings(total_w=5.0, temperatures_c={"gpu": 50.0})
+
+        def read(self):
+            return self.readings
+
+        def close(self):
+            pass
+
+    sensors = Fading()
+    sampler = Sampler([sensors])
+    with ScriptedBackend(FakeClock()) as backend:
+        source = SupervisedSource(ScriptedSource(FakeClock()))
+        lane = Lane(Engine(backend, backend.manifest), source, LaneOptions())
+        sampler.sample()
+        before = run_figures([lane], [Tap()], [None], sampler, 0).telemetry
+        sensors.readings = Readings(total_w=6.0)
+        sampler.sample()
+        after = run_figures([lane], [Tap()], [None], sampler, 0).telemetry
+
+    assert before.temperatures_c["gpu"].end == 50.0
+    assert after.power_w.end == 6.0
+    assert after.temperatures_c == {}
+    assert sampler.summary().temperatures_c["gpu"].max == 50.0
