@@ -14,6 +14,6 @@ where it runs. From a verb to its work::
                      -> publish, html, pictures, charts   for people
                      -> storage                 weights as integers, a third of the size
 
-`cache` reads and writes the same ranges as TensorRT's calibration cache; `cache_cli` explains and
-converts them (`cache_convert`), and `trt10` hands them to a TensorRT that still calibrates.
+`cache_cli` explains and converts TensorRT's calibration caches (`edge_runtime.calibration_cache`),
+which hold the same ranges; `cache_convert` takes them out of a graph.
 """

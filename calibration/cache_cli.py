@@ -16,8 +16,8 @@ from edge_runtime.errors import EXIT_FOUND, ArtifactError, OptionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from calibration.cache import Algorithm
     from edge_runtime.artifacts import Manifest
+    from edge_runtime.calibration_cache import Algorithm
     from edge_runtime.cli_options import Output
 
 POLICY_NAMES = ("trt-gpu", "trt-dla")
@@ -69,8 +69,7 @@ def explain(
     Exit code 1 if it will not. TensorRT itself is not asked: the rules are those of its
     documentation and samples.
     """
-    from calibration.cache import explain_cache
-    from calibration.cache_convert import load_cache
+    from edge_runtime.calibration_cache import explain_cache, load_cache
 
     manifest, wanted, pairs = _wanted(model, policy)
     found, known = load_cache(cache, manifest)
@@ -155,9 +154,9 @@ def convert(
 def _to_cache(model: Path, output: Path, target: tuple[int, int, int], algorithm: Algorithm) -> int:
     import onnx
 
-    from calibration.cache import cache_of
     from calibration.cache_convert import graph_ranges, save_cache
     from edge_runtime.artifacts import read_manifest
+    from edge_runtime.calibration_cache import cache_of
 
     manifest = read_manifest(model, kind="onnx")
     cache = cache_of(graph_ranges(onnx.load_model(model)), version=target, algorithm=algorithm)
@@ -173,7 +172,6 @@ def _to_graph(model: Path, cache: Path, output: Path, policy: str) -> int:
 
     import onnx
 
-    from calibration.cache_convert import load_cache
     from calibration.policy import POLICIES, place
     from calibration.qdq import insert, strip
     from calibration.report import ranges_hash
@@ -183,6 +181,7 @@ def _to_graph(model: Path, cache: Path, output: Path, policy: str) -> int:
         created_by_this_command,
         read_manifest,
     )
+    from edge_runtime.calibration_cache import load_cache
     from edge_runtime.stored_weights import unpack_weights
 
     manifest = read_manifest(model, kind="onnx")

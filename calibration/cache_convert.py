@@ -1,31 +1,22 @@
-"""Calibration caches and Q/DQ graphs: the same ranges, carried from one to the other.
-
-A cache does not say whose it is. So the same ranges are written beside it, as a table that names
-its model (`edge_runtime.range_table`): a cache with such a table is refused for any other model.
-"""
+"""Calibration caches and Q/DQ graphs: the same ranges, carried from one to the other."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from calibration.cache import INT8_MAX, CalibrationCache, cache_of, read_cache, write_cache
 from calibration.graph import QUANTIZE, GraphView
 from calibration.qdq import UINT8_MAX, Q
 from edge_runtime.artifacts import write_text_atomic
+from edge_runtime.calibration_cache import INT8_MAX, table_of, write_cache
 from edge_runtime.errors import ArtifactError
-from edge_runtime.range_table import RangeTable, read_ranges, write_ranges
+from edge_runtime.range_table import RangeTable, write_ranges
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import onnx
 
-    from edge_runtime.artifacts import Manifest
-
-
-def table_of(cache: Path) -> Path:
-    """Where the table of a cache lies: beside it."""
-    return cache.with_name(cache.name + ".json")
+    from edge_runtime.calibration_cache import CalibrationCache
 
 
 def graph_ranges(graph: onnx.ModelProto) -> dict[str, float]:
@@ -71,27 +62,3 @@ def save_cache(path: Path, cache: CalibrationCache, policy: str, model_sha256: s
     )
     write_ranges(table_of(path), table)
     write_text_atomic(path, write_cache(cache))
-
-
-def load_cache(path: Path, manifest: Manifest) -> tuple[CalibrationCache, bool]:
-    """A cache, and whether it is known to be of the model that `manifest` describes.
-
-    Raises:
-        ArtifactError: it cannot be read, is another model's, or was altered since it was written.
-    """
-    try:
-        # Bytes, not text: universal newlines would alter names that hold a carriage return.
-        text = path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"cannot read the cache {path}: {error}") from error
-    cache = read_cache(text)
-    if not table_of(path).is_file():
-        return cache, False
-    table = read_ranges(table_of(path), manifest)
-    wanted = cache_of(table.ranges, version=cache.version)
-    if wanted.scales != cache.scales:
-        raise ArtifactError(
-            f"{path} does not hold the ranges of {table_of(path).name} beside it; one of them was "
-            "altered: write the cache again"
-        )
-    return cache, True

@@ -27,7 +27,7 @@ ROUNDING_NAMES = ("auto", "adaptive", "nearest")
 @model_argument
 @click.option(
     "--frames", required=True, shell_complete=candidates.frames,
-    help="What to calibrate on: camvid:DIR, folder:DIR, street:, a folder, or any source of `run`.",
+    help="What to calibrate on: labelled images as for --data, a folder, or any source of `run`.",
 )  # fmt: skip
 @click.option(
     "--frames-split", type=click.Choice(SPLIT_NAMES), default="train", show_default=True,
@@ -50,7 +50,7 @@ ROUNDING_NAMES = ("auto", "adaptive", "nearest")
 @click.option("--dynamic", is_flag=True, help="Quantise operators with generated weights too.")
 @click.option(
     "--data", shell_complete=candidates.data,
-    help="Labels to judge by: camvid:DIR, folder:DIR or street:.",
+    help="Labels to judge by: folder:DIR, or another kind that `eval` takes.",
 )  # fmt: skip
 @click.option("--split", type=click.Choice(SPLIT_NAMES), default="val", show_default=True)
 @click.option(

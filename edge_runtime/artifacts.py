@@ -290,8 +290,8 @@ def read_manifest(path: Path, *, kind: Kind | None = None, verify: bool = True) 
     place = manifest_path(path)
     if not place.is_file():
         raise ManifestError(
-            f"{path} has no manifest {place.name} beside it; export it with `hyperseg export`, "
-            "or copy the manifest along with the model"
+            f"{path} has no manifest {place.name} beside it: copy it along with the model; for "
+            "another tool's model `hyperseg import` makes one, for a checkpoint `hyperseg export`"
         )
     try:
         manifest = msgspec.json.decode(place.read_bytes(), type=Manifest)

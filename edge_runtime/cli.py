@@ -83,7 +83,7 @@ REMEDIES = {
     "tensorrt_rtx": "pip install 'hyperseg-edge[rtx]'",
     "onnxsim": "pip install 'hyperseg-edge[onnx]'",
     "onnxscript": "pip install 'hyperseg-edge[train]'",
-    "PIL": "pip install 'hyperseg-edge[train]'",
+    "PIL": "pip install 'hyperseg-edge[onnx]'",
     "safetensors": "pip install 'hyperseg-edge[train]'",
     "torch": "pip install 'hyperseg-edge[train]'",
     "tensorboardX": "pip install 'hyperseg-edge[tensorboard]'",

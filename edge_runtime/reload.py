@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.artifacts import manifest_path, read_manifest
-from edge_runtime.errors import ArtifactError, HypersegError, ManifestError
+from edge_runtime.errors import ArtifactError, BackendError, HypersegError, ManifestError
 from edge_runtime.golden import check_fits, golden_input, prove
 from edge_runtime.rig.engine import Network
 from edge_runtime.service.notify import is_managed
@@ -100,8 +100,8 @@ class Reloader:
         if self._thread is not None:
             self._thread.join()
         if self._candidate is not None:
-            self._candidate.held.close()
-        self._held.close()
+            self._release(self._candidate.held)
+        self._held.__exit__(kind, error, trace)
 
     def request(self) -> None:
         """Look at the model file now, whether it seems changed or not."""
@@ -168,7 +168,7 @@ class Reloader:
             self._busy(False)
 
     def _refuse(self, engine: Engine, model: str, held: ExitStack, error: Exception) -> None:
-        held.close()
+        self._release(held)
         engine.refuse(model, str(error))
         self._say(f"{self._path.name} ({model}) is not taken over: {error}")
 
@@ -205,12 +205,19 @@ class Reloader:
         if candidate is None:
             return
         if engine.network is candidate.network:
-            self._held.close()
+            self._release(self._held)
             self._held, self._sha256 = candidate.held, candidate.sha256
             return
-        candidate.held.close()
+        self._release(candidate.held)
         reason = engine.changes[-1].reason
         self._say(f"{candidate.network.key} failed and the model before it serves again: {reason}")
+
+    def _release(self, held: ExitStack) -> None:
+        """Give back a network that does not serve; what serves goes on if that fails."""
+        try:
+            held.close()
+        except BackendError as error:
+            self._say(f"{self._path.name}: a network was not given back in full: {error}")
 
 
 def _signature(path: Path) -> Signature:

@@ -5,10 +5,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edge_runtime.artifacts import write_text_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def json_text(value: object) -> str:
+    """Plain values as JSON text, ending with a newline; NaN and infinity, which JSON lacks, null.
+
+    Keys keep their order; numpy's float64 may be among the values.
+    """
+    encoded = msgspec.json.encode(value, enc_hook=_builtin)
+    return msgspec.json.format(encoded, indent=2).decode() + "\n"
+
+
+def _builtin(value: object) -> float:
+    if isinstance(value, float):
+        return float(value)
+    raise NotImplementedError
 
 
 class ReportFile(ABC):

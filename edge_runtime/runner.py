@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.artifacts import read_manifest
 from edge_runtime.compose import Start, compose_report
 from edge_runtime.decode import mask_size
-from edge_runtime.errors import HypersegError
+from edge_runtime.errors import HypersegError, OptionError, SinkError
 from edge_runtime.loop import Loop, LoopOptions
 from edge_runtime.options import RunOptions
 from edge_runtime.rig.parts import assemble, check_outputs
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge_runtime.artifacts import Manifest
     from edge_runtime.backends.base import Backend
     from edge_runtime.report import LatencyReport
+    from edge_runtime.report_file import ReportFile
     from edge_runtime.result import Result
     from edge_runtime.rig.lane import Lane
     from edge_runtime.service.staff import Attend
@@ -82,11 +83,38 @@ def run(
             sensors=find_sensors(),
             attend=staff.attend,
         )
-    if options.report is not None:
-        outcome.report.write(options.report)
-    if outcome.failure is not None:
-        raise outcome.failure
+        # Before the engine is given back: that may fail, and after a failure often does.
+        conclude(outcome.report, options.report, outcome.failure, say)
     return outcome.report
+
+
+def conclude(
+    report: ReportFile,
+    place: Path | None,
+    failure: HypersegError | None,
+    say: Callable[[str], None],
+) -> None:
+    """Write the report of a run that is over, and raise what has ended it.
+
+    Args:
+        report: what to write.
+        place: where, or None.
+        failure: of the run, or None.
+        say: takes the line about a report that is lost beside a failure.
+
+    Raises:
+        HypersegError: `failure`.
+        SinkError: the report cannot be written any more; when the run began it could.
+    """
+    try:
+        if place is not None:
+            report.write(place)
+    except OptionError as error:
+        if failure is None:
+            raise SinkError(str(error)) from error
+        say(f"the report is lost: {error}")
+    if failure is not None:
+        raise failure
 
 
 def choose_model(

@@ -82,7 +82,7 @@ def _serve_engine(
     machine = machine or this_machine()
     store, precision = EngineStore(options.store), engine_precision(manifest)
     choice = choose(store, manifest, precision, machine)
-    served, reason = _open(choice, stack)
+    served, reason = _open(choice, stack, say)
     arguments = [str(path), "--precision", precision, "--runtime", machine.runtime]
     if options.store is not None:
         arguments += ["--store", str(options.store)]
@@ -113,13 +113,15 @@ def _serve_engine(
     return served
 
 
-def _open(choice: Choice, stack: ExitStack) -> tuple[Served | None, str | None]:
+def _open(
+    choice: Choice, stack: ExitStack, say: Callable[[str], None]
+) -> tuple[Served | None, str | None]:
     """The chosen engine, entered, and why one is to be built."""
     if choice.engine is None:
         return None, choice.reason
     engine = choice.engine
     try:
-        backend = stack.enter_context(open_backend(engine.path, engine.manifest))
+        backend = stack.enter_context(open_backend(engine.path, engine.manifest, warn=say))
     except BackendError as error:
         return None, str(error)
     return Served(backend, engine.manifest), choice.reason

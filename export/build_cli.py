@@ -53,9 +53,9 @@ _PRECISIONS = ("fp32", "fp16", "int8")
 )  # fmt: skip
 @click.option(
     "--hardware", type=click.Choice(HARDWARE), default=BuildOptions.hardware, show_default=True,
-    help="Let other GPUs load the engine, at the cost of speed.",
+    help="Let other GPUs load the engine, at the cost of speed; not on a Jetson.",
 )  # fmt: skip
-@click.option("--version-compatible", is_flag=True, help="Let later minor versions load it.")
+@click.option("--version-compatible", is_flag=True, help="Let later 10.x (11.x) load it too.")
 @click.option(
     "--calibration-cache", type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Of TensorRT 10, for --typing weak.",
@@ -106,9 +106,9 @@ def build(
         return
     with steps("building", quiet=output.quiet) as say:
         built = make(prepared, say)
-    output.deliver_facts("build", _facts(built, prepared))
+    output.deliver_facts("build", _facts(built))
     if output.shows:
-        print_built(built, prepared)
+        print_built(built)
 
 
 def _plan(prepared: Prepared, output: Output) -> list[tuple[str, str]]:
@@ -124,14 +124,14 @@ def _plan(prepared: Prepared, output: Output) -> list[tuple[str, str]]:
     return rows
 
 
-def _facts(built: Built, prepared: Prepared) -> dict[str, Any]:
+def _facts(built: Built) -> dict[str, Any]:
     import msgspec
 
     return {
         "engine": built.path,
         "bytes": built.path.stat().st_size,
         "reused": built.reused,
-        "key": prepared.identity.key,
+        "key": built.manifest.options["engine_key"],
         "layers": built.precisions.layers,
         "layers_from": built.precisions.source,
         "warnings": built.warnings,
@@ -139,7 +139,7 @@ def _facts(built: Built, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def print_built(built: Built, prepared: Prepared) -> None:
+def print_built(built: Built) -> None:
     """What was built as a table."""
     facts = built.manifest.options
     layers = ", ".join(f"{n} {kind}" for kind, n in sorted(built.precisions.layers.items()))
@@ -148,7 +148,7 @@ def print_built(built: Built, prepared: Prepared) -> None:
         [
             ("engine", f"{built.path} ({built.path.stat().st_size / 1e6:.1f} MB), {words}"),
             ("layers", f"{layers} (from the {built.precisions.source})"),
-            ("cache key", prepared.identity.key),
+            ("cache key", facts["engine_key"]),
             *(("warning", text) for text in built.warnings),
             ("note", facts["label"]),
         ]

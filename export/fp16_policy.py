@@ -16,6 +16,7 @@ import numpy as np
 from edge_runtime.errors import ParityError
 from export import fp16_measure as measure
 from export.fp16 import FLOAT, MAX_FP16, element_types, half_nodes, prepared, to_fp16
+from export.scores import non_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -81,6 +82,7 @@ def convert(
     Raises:
         ArtifactError: the graph has control flow.
         BackendError: onnxruntime refuses the graph.
+        ParityError: the FP32 graph's own scores are not finite.
     """
     source = prepared(graph)
     report(f"measuring ranges on {len(frames)} frames")
@@ -217,8 +219,11 @@ class _Judge:
 
     def __init__(self, graph: onnx.ModelProto, frames: Sequence[NDArray[np.uint8]]) -> None:
         self._frames = frames
-        self._reference = measure.scores(graph, frames)
-        moved = measure.scores(measure.jittered(graph), frames)
+        self._reference = _finite(measure.scores(graph, frames), "the FP32 graph")
+        moved = _finite(
+            measure.scores(measure.jittered(graph), frames),
+            "the FP32 graph with its weights moved by half an FP16 rounding step",
+        )
         self._same = _agreement(moved, self._reference)
         self._power = float(np.square(self._reference, dtype=np.float64).mean())
         # No FP16 answer is better than one rounding of itself.
@@ -240,6 +245,15 @@ class _Judge:
             chaotic=self._floor > CHAOTIC * deviation,
             passed=bool(np.isfinite(found).all()) and rms <= GATE * self._floor and near,
         )  # fmt: skip
+
+
+def _finite(scores: NDArray[Any], whose: str) -> NDArray[Any]:
+    if count := non_finite(scores):
+        raise ParityError(
+            f"{whose} gives {count} scores that are NaN or infinite, so no other can be compared "
+            "with it: look for weights that are not finite, or make the model anew"
+        )
+    return scores
 
 
 def _agreement(one: NDArray[Any], other: NDArray[Any]) -> float:

@@ -26,6 +26,8 @@ ROUNDING: dict[Precision, float] = {
 }
 """One rounding unit: a share of each weight, or, for int8, of the largest of its channel."""
 
+EPS_RATIO = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
+"""How much finer float64 rounds than float32."""
 SIZING = ("Resize", "Upsample")
 """Operators whose constants decide on shapes."""
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)

@@ -23,8 +23,9 @@ import torch
 from edge_runtime.artifacts import Parity
 from edge_runtime.errors import BackendError, ParityError
 from export.deploy import DeployNetwork
+from export.noise import EPS_RATIO
 from export.probe_frames import probe_frames
-from export.scores import scores_of
+from export.scores import non_finite, scores_of
 
 if TYPE_CHECKING:
     import onnx
@@ -45,8 +46,6 @@ CHAOTIC = 0.01
 """Noise floor over largest logit from which float32 answers say nothing about the graph."""
 CHAOTIC_REWRITE = 1e-5
 """Allowed rewriting error over largest logit on such frames."""
-EPS_RATIO = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
-"""How much finer float64 rounds than float32."""
 
 
 def parity_frames(config: HyperSegConfig, size: tuple[int, int], count: int) -> list[Image]:
@@ -98,7 +97,14 @@ def _normalised(config: HyperSegConfig, frame: Image) -> torch.Tensor:
 
 
 def _worst(found: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
-    return float(np.abs(found - reference).max())
+    # The difference of two infinities is NaN, which no gate lets pass.
+    with np.errstate(invalid="ignore"):
+        return float(np.abs(found - reference).max())
+
+
+def _larger(one: float, other: float) -> float:
+    # Not `max`: it would lose a NaN.
+    return float(np.maximum(one, other))
 
 
 @dataclass
@@ -139,8 +145,10 @@ class _Tally:
         chaotic = floor > CHAOTIC * scale
         self.frames += 1
         self.chaotic += chaotic
-        self.scale, self.floor = max(self.scale, scale), max(self.floor, floor)
-        self.rewrite, self.error = max(self.rewrite, rewrite), max(self.error, error)
+        self.scale, self.floor = _larger(self.scale, scale), _larger(self.floor, floor)
+        self.rewrite, self.error = _larger(self.rewrite, rewrite), _larger(self.error, error)
+        # However chaotic the network is: its graph gives numbers.
+        self.within &= non_finite(reference) == non_finite(found) == 0
         if chaotic:
             # float32 has lost its way, so its distance no longer measures how rounding grows.
             self.within &= rewrite <= CHAOTIC_REWRITE * scale

@@ -1,11 +1,14 @@
-"""Where a mask graph holds its class scores."""
+"""Where a mask graph holds its class scores, and whether they are numbers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import NDArray
 
 LAYOUT = ("Reshape", "Transpose")
 """What may lie between the scores and the argmax, which compares neighbours in memory."""
@@ -24,3 +27,8 @@ def scores_of(graph: onnx.ModelProto) -> str:
     while name in makers and makers[name].op_type in LAYOUT:
         name = makers[name].input[0]
     return str(name)
+
+
+def non_finite(scores: NDArray[Any]) -> int:
+    """How many scores are NaN or infinite: no comparison finds a difference from NaN too large."""
+    return int(scores.size - np.isfinite(scores).sum())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from edge_runtime.artifacts import write_text_atomic
 from edge_runtime.cli_options import reporting
 from edge_runtime.completion import candidates
 from edge_runtime.errors import EXIT_GATE
+from edge_runtime.report_file import json_text
 from edge_runtime.shared_options import threads_option
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def selftest(
         options = SelftestOptions(folder=folder or Path(aside), model=model, **values)
         # Lines only: a bar that moves would take its share of what is timed.
         test = run(options, output.say)
-    text = json.dumps(test.as_json(), indent=2) + "\n"
+    text = json_text(test.as_json())
     write_text_atomic(place, text)
     output.deliver(lambda: text)
     for line in lines(test):

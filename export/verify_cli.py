@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from edge_runtime.artifacts import write_text_atomic
 from edge_runtime.cli_options import reporting
 from edge_runtime.completion import candidates
 from edge_runtime.errors import EXIT_GATE
+from edge_runtime.report_file import json_text
 from edge_runtime.shared_options import report_option, threads_option
 from edge_runtime.sizes import parse_size
 from export.verify.options import VerifyOptions
@@ -73,7 +73,7 @@ def verify(ctx: click.Context, /, files: tuple[str, ...], output: Output, **valu
 
     with steps("verifying", quiet=output.quiet) as say:
         verification, samples = run(files, options, say)
-    text = json.dumps(plain(verification), indent=2) + "\n"
+    text = json_text(plain(verification))
     for place in (options.report, options.html):
         if place is not None:
             shown = place == options.html or is_page(place)

@@ -88,10 +88,12 @@ def compare(
     for picture in probe_frames(manifest.input_size, frames, preprocess.mean, preprocess.std):
         rows = from_rgb(picture, yuv)
         colours = to_rgb(rows, yuv)
-        rewrite = max(rewrite, rewriting_error(rows, front.kernel, kernels, preprocess, yuv))
+        # Not `max`: it would lose a NaN.
+        here = rewriting_error(rows, front.kernel, kernels, preprocess, yuv)
+        rewrite = float(np.maximum(rewrite, here))
         old = before({front.nodes[0].output[0]: colours[None].astype(np.float32)})
         new = after({name: rows[None]})
-        error = max(error, float(np.abs(old[scores] - new[scores]).max()))
+        error = float(np.maximum(error, np.abs(old[scores] - new[scores]).max()))
         largest = max(largest, float(np.abs(old[scores]).max()))
         same.append(float((_mask(old[output]) == _mask(new[output])).mean()))
     return YuvVerdict(frames, rewrite, error, largest, float(np.mean(same)))
@@ -100,7 +102,8 @@ def compare(
 def require(verdict: YuvVerdict, precision: Precision) -> None:
     """Raise `ParityError` unless the two forms are the same network."""
     gate = AGREEMENT_GATES.get(precision, 1.0)
-    if verdict.rewrite_error > REWRITE_GATE or not verdict.agreement >= gate:
+    sound = verdict.rewrite_error <= REWRITE_GATE and np.isfinite(verdict.max_abs_error)
+    if not (sound and verdict.agreement >= gate):
         raise ParityError(
             f"the graph for YUV frames is not the one for RGB frames: rewriting error "
             f"{verdict.rewrite_error:.3g}, {100 * verdict.agreement:.3f} % of the pixels agree; "

@@ -14,6 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from edge_runtime.cli import REMEDIES
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -61,6 +63,29 @@ def test_import_is_light(repository: Path, module: str) -> None:
 
 def project_metadata(repository: Path) -> dict[str, object]:
     return tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_a_missing_package_is_brought_by_the_lightest_extra(repository: Path) -> None:
+    """`REMEDIES` name an extra that has the package; torch comes only where nothing else has it."""
+    groups = project_metadata(repository)["optional-dependencies"]
+    extras = {
+        name: {canonicalize_name(Requirement(text).name) for text in texts}
+        for name, texts in groups.items()
+        if name != "dev"
+    }
+    for package, remedy in REMEDIES.items():
+        named = re.search(r"hyperseg-edge\[(\w+)\]", remedy)
+        if named is None:
+            continue
+        wanted = canonicalize_name({"PIL": "pillow"}.get(package, package))
+        having = {
+            name
+            for name, brought in extras.items()
+            if any(one == wanted or one.startswith(f"{wanted}-cu") for one in brought)
+        }
+        assert named[1] in having, package
+        if "torch" in extras[named[1]]:
+            assert not [name for name in having if "torch" not in extras[name]], package
 
 
 def requirements(repository: Path) -> list[Requirement]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edge_runtime.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -76,6 +76,7 @@ def open_backend(
     *,
     threads: int | None = None,
     settings: OrtSettings | None = None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Backend:
     """The backend for an artefact, chosen by its kind.
 
@@ -84,6 +85,7 @@ def open_backend(
         manifest: its manifest, already checked against the file.
         threads: CPU threads for one inference; None leaves it to the engine.
         settings: of ONNX Runtime, see `edge_runtime.bench.tuned`; `threads` wins.
+        warn: takes each of an engine's warnings once, from any thread.
 
     Raises:
         BackendError: no backend runs this kind, or it refused the model.
@@ -96,7 +98,7 @@ def open_backend(
     if manifest.kind == "engine":
         from edge_runtime.backends.tensorrt.engine import TensorRTBackend
 
-        return TensorRTBackend(path, manifest)
+        return TensorRTBackend(path, manifest, warn=warn)
     raise BackendError(
         f"{path.name} is of kind {manifest.kind!r}, which nothing here runs; "
         "`hyperseg export` makes an ONNX model of a checkpoint"

@@ -183,7 +183,7 @@ def open_tuned(
         path: the model file.
         manifest: its manifest, already checked against the file.
         threads: of one inference; given, they win over what was found.
-        warn: takes a line about a file that is not believed.
+        warn: takes a line about a file that is not believed, and an engine's warnings.
         folder: of settings; None takes the user's cache.
 
     Raises:
@@ -193,4 +193,4 @@ def open_tuned(
     settings = None
     if threads is None and manifest.kind == "onnx":
         settings = TuningStore(folder).find(manifest.sha256, warn)
-    return open_backend(path, manifest, threads=threads, settings=settings)
+    return open_backend(path, manifest, threads=threads, settings=settings, warn=warn)

@@ -20,6 +20,7 @@ from edge_runtime.element.probes import Probes
 from edge_runtime.element.results import attach, metas_supported
 from edge_runtime.element.session import Session
 from edge_runtime.element.settings import PROPERTIES, Settings
+from edge_runtime.errors import HypersegError
 from edge_runtime.gst import Gst, GstVideo
 from edge_runtime.labels import IGNORE_INDEX
 
@@ -172,9 +173,13 @@ class HypersegFilter(GstBase.BaseTransform):  # type: ignore[misc]  # the bindin
     def _close(self) -> None:
         if self._probes is not None:
             self._probes.remove()
-        if self._session is not None:
-            self._session.close()
+        session = self._session
         self._probes = self._session = None
+        if session is not None:
+            try:
+                session.close()
+            except HypersegError as error:  # the element is through all the same
+                post_info(self, f"the model was not given back in full: {error}")
 
     def _process(self, buffer: Any) -> FrameResult:
         """Infer the frame, or let it pass."""

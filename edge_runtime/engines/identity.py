@@ -1,7 +1,8 @@
 """What an engine is bound to, and in words why one does not fit.
 
-An engine runs on the GPU architecture, TensorRT version and platform it was built for. All of that,
-and all that decided on its arithmetic, is its identity; the identity's hash is its address.
+An engine runs on the GPU, TensorRT version and platform it was built for, unless its flags say that
+more was asked for. All of that, and all that decided on its arithmetic, is its identity; the
+identity's hash is its address.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 OPTIONS_KEY = "engine"
 """Where an engine's manifest keeps its identity: ``options["engine"]``."""
+VERSION_COMPATIBLE = "VERSION_COMPATIBLE"
+"""Flag of an engine that later versions of the same major version load too."""
+AMPERE_PLUS, SAME_COMPUTE_CAPABILITY = "AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY"
+"""Hardware levels of an engine that other GPUs load too: all from Ampere on, or all of its kind."""
+_AMPERE = "8.0+"
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class EngineIdentity:
     runtime: str
     """Python package that built it: ``tensorrt`` or ``tensorrt_rtx``."""
     runtime_version: str
-    """In full: engines do not move between versions."""
+    """In full: engines do not move between versions, unless `version_compatible`."""
     platform: str
     """Such as ``linux-aarch64``."""
     gpu: str | None = None
@@ -52,6 +58,15 @@ class EngineIdentity:
     """Builder flags and settings that change the engine, sorted."""
     calibration_key: str | None = None
     """sha256 of the calibration cache; null where ranges lie in the graph."""
+    fp16_sha256: str | None = None
+    """Of the FP16 graph that was made of an FP32 model on the way; null where there was none."""
+    multiprocessors: int | None = None
+    """Of the GPU it was built on; null in engines built before this was noted."""
+
+    @property
+    def version_compatible(self) -> bool:
+        """Whether later versions load it, if they are allowed to run the code that it brings."""
+        return VERSION_COMPATIBLE in self.flags
 
     @property
     def key(self) -> str:
@@ -74,6 +89,8 @@ _WORDS = {
     "dla_core": "the DLA core",
     "flags": "the list of builder flags",
     "calibration_key": "the calibration cache",
+    "multiprocessors": "the GPU's number of multiprocessors",
+    "fp16_sha256": "the FP16 graph on the way",
 }
 
 
@@ -96,6 +113,7 @@ def misfits(
     platform: str,
     gpu: str | None,
     compute_capability: str | None,
+    multiprocessors: int | None = None,
 ) -> list[str]:
     """In words, why an engine cannot run here; empty if nothing speaks against it.
 
@@ -108,25 +126,30 @@ def misfits(
         platform: of this machine, such as ``linux-x86_64``.
         gpu: name of this machine's GPU; None for none.
         compute_capability: of that GPU.
+        multiprocessors: of that GPU; None: not known, and not compared.
     """
-    pairs: list[tuple[str, str | None, str | None]] = [
+    pairs: list[tuple[str, object, object]] = [
         ("runtime", built.runtime, runtime),
-        ("runtime_version", built.runtime_version, version),
         ("platform", built.platform, platform),
     ]
-    if not built.targets:
+    if not (built.version_compatible and _is_later(built.runtime_version, version)):
+        pairs.append(("runtime_version", built.runtime_version, version))
+    targets = _targets(built)
+    if not targets:
         pairs += [
             ("gpu", built.gpu, gpu),
             ("compute_capability", built.compute_capability, compute_capability),
         ]
+        if None not in (built.multiprocessors, multiprocessors):
+            pairs.append(("multiprocessors", built.multiprocessors, multiprocessors))
     found = [
         f"{_WORDS[name]} was {_shown(have)} and is {_shown(want)} here"
         for name, have, want in pairs
         if have != want
     ]
-    if built.targets and not any(_serves(t, compute_capability) for t in built.targets):
+    if targets and not any(_serves(target, compute_capability) for target in targets):
         found.append(
-            f"it was built for compute capability {_shown(built.targets)} and the GPU here has "
+            f"it was built for compute capability {_shown(targets)} and the GPU here has "
             f"{_shown(compute_capability)}"
         )
     return found
@@ -148,6 +171,26 @@ def identity_of(path: Path, manifest: Manifest) -> EngineIdentity:
         raise ManifestError(f"{path}: its manifest's identity is malformed: {error}") from error
 
 
+def _targets(built: EngineIdentity) -> tuple[str, ...]:
+    """Compute capabilities it loads on whatever the GPU; empty: on GPUs like its builder's only."""
+    if built.targets:
+        return built.targets
+    if f"hardware={AMPERE_PLUS}" in built.flags:
+        return (_AMPERE,)
+    if f"hardware={SAME_COMPUTE_CAPABILITY}" in built.flags and built.compute_capability:
+        return (built.compute_capability,)
+    return ()
+
+
+def _is_later(built: str, here: str) -> bool:
+    """Whether `here` is `built` or a later version of the same major version."""
+    try:
+        older, newer = _numbers(built), _numbers(here)
+    except ValueError:
+        return False
+    return older[0] == newer[0] and older <= newer
+
+
 def _serves(target: str, capability: str | None) -> bool:
     if capability is None:
         return False
@@ -156,8 +199,8 @@ def _serves(target: str, capability: str | None) -> bool:
     return capability == target
 
 
-def _numbers(capability: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in capability.split("."))
+def _numbers(dotted: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in dotted.split("."))
 
 
 def _shown(value: object) -> str:

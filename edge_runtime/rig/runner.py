@@ -15,7 +15,7 @@ from edge_runtime.rig.matching import SetMatcher
 from edge_runtime.rig.options import RigOptions, camera_options, name_cameras
 from edge_runtime.rig.parts import assemble, check_outputs
 from edge_runtime.rig.scheduler import Rig, RigOrders
-from edge_runtime.runner import choose_model
+from edge_runtime.runner import choose_model, conclude
 from edge_runtime.service.staff import Staff, alone
 from edge_runtime.stop import Stop, signals
 from edge_runtime.telemetry.sampler import Sampler, find_sensors
@@ -99,10 +99,8 @@ def run_many(
             attend=staff.attend,
         )
         outcome = execute_many(staff.served.backend, staff.served.manifest, members, terms)
-    if options.run.report is not None:
-        outcome.report.write(options.run.report)
-    if outcome.failure is not None:
-        raise outcome.failure
+        # Before the engine is given back: that may fail, and after a failure often does.
+        conclude(outcome.report, options.run.report, outcome.failure, say)
     return outcome.report
 
 

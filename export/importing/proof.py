@@ -16,6 +16,7 @@ from edge_runtime.errors import OptionError, ParityError
 from export.importing.wrap import scale_and_shift
 from export.noise import jittered
 from export.probe_frames import probe_frames
+from export.scores import non_finite, scores_of
 from export.sessions import GraphRun
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ GATE = 20.0
 """Allowed error in noise floors, as in `export.parity`."""
 CHAOTIC = 0.01
 """Noise floor over largest score from which float32 answers say nothing about the graph."""
+FUSED = "the imported graph as ONNX Runtime fuses it"
+MOVED = "the imported graph with its weights moved by rounding"
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def prove(wrapped: Wrapped, frames: int) -> Parity:
     Raises:
         BackendError: ONNX Runtime refuses the deployed graph.
         OptionError: the graph gives class ids that no class has.
-        ParityError: the answers differ by more than rounding.
+        ParityError: the answers differ by more than rounding, or are not finite.
     """
     mean, std = wrapped.normalisation or ((0.5,) * 3, (0.25,) * 3)
     probes = probe_frames(wrapped.image.size, frames, mean, std, bgr=wrapped.bgr)
@@ -111,13 +114,15 @@ def _scores(wrapped: Wrapped, frames: list[NDArray[np.uint8]]) -> Parity:
     same = clear = 0
     for frame in frames:
         hand = {feed: wrapped.by_hand(frame)}
-        reference = reference_scores(wrapped, plain(hand)[name])
+        reference = _finite(reference_scores(wrapped, plain(hand)[name]), "the imported graph")
         answer = deployed({wrapped.frame: frame[None]})
-        found = answer[wrapped.scores][0]
-        alike = reference_scores(wrapped, fused({feed: wrapped.as_deployed(frame)})[name])
+        found = _finite(answer[wrapped.scores][0], "the wrapped graph")
+        fed_alike = fused({feed: wrapped.as_deployed(frame)})[name]
+        alike = _finite(reference_scores(wrapped, fed_alike), FUSED)
         largest = float(np.abs(reference).max())
         here = max(
-            _worst(reference_scores(wrapped, run(hand)[name]), reference) for run in (fused, moved)
+            _worst(_finite(reference_scores(wrapped, run(hand)[name]), what), reference)
+            for run, what in ((fused, FUSED), (moved, MOVED))
         )
         here = max(here, largest * float(np.finfo(np.float32).eps))
         floor, scale = max(floor, here), max(scale, largest)
@@ -139,13 +144,17 @@ def _scores(wrapped: Wrapped, frames: list[NDArray[np.uint8]]) -> Parity:
 def _ids(wrapped: Wrapped, frames: list[NDArray[np.uint8]]) -> Parity:
     """The same for a graph that decides by itself: only its flips can be counted."""
     name, feed = wrapped.output.name, wrapped.image.name
-    plain = GraphRun(wrapped.original, shown=[name], optimise=False)
+    # Ids are numbers even where the scores that they were decided by are none.
+    decided_by = scores_of(wrapped.original)
+    plain = GraphRun(wrapped.original, shown=[name, decided_by], optimise=False)
     moved = GraphRun(jittered(wrapped.original, "fp32"), shown=[name], optimise=False)
     deployed = GraphRun(wrapped.deployed)
     pixels = wrong = flips = 0
     for frame in frames:
         hand = {feed: wrapped.by_hand(frame)}
-        reference = reference_ids(wrapped, plain(hand)[name])
+        answers = plain(hand)
+        _finite(answers[decided_by], "the imported graph")
+        reference = reference_ids(wrapped, answers[name])
         found = deployed({wrapped.frame: frame[None]})[wrapped.result][0]
         pixels += found.size
         wrong += int((found != reference).sum())
@@ -213,6 +222,15 @@ def _stretched(
     mixed: NDArray[np.float64] = values.take(low, axis) * (1 - share)
     mixed += values.take(high, axis) * share
     return mixed
+
+
+def _finite(scores: NDArray[Any], whose: str) -> NDArray[Any]:
+    if count := non_finite(scores):
+        raise ParityError(
+            f"{whose} gives {count} scores that are NaN or infinite for a drawn frame: look at "
+            "its weights and at --mean, --std and --range; nothing was written"
+        )
+    return scores
 
 
 def _worst(found: NDArray[Any], reference: NDArray[Any]) -> float:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.artifacts import atomic_file
 from edge_runtime.backends.tensorrt.calibrator import cache_only
+from edge_runtime.engines.identity import VERSION_COMPATIBLE
 from edge_runtime.errors import BackendError
 from export.tensorrt.capabilities import load
 
@@ -109,10 +110,15 @@ class Session:
                 part.write_bytes(bytes(config.get_timing_cache().serialize()))
         return bytes(blob)
 
-    def inspect(self, blob: bytes) -> str | None:
+    def inspect(self, blob: bytes, plan: BuildPlan) -> str | None:
         """The engine inspector's JSON, or None where the engine does not load (no GPU)."""
         trt = self._trt
-        engine = trt.Runtime(self._logger).deserialize_cuda_engine(blob)
+        runtime = trt.Runtime(self._logger)
+        if plan.dla_core is not None:
+            runtime.DLA_core = plan.dla_core
+        if VERSION_COMPATIBLE in plan.builder_flags:
+            runtime.engine_host_code_allowed = True
+        engine = runtime.deserialize_cuda_engine(blob)
         if engine is None:
             return None
         inspector = engine.create_engine_inspector()

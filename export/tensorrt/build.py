@@ -17,7 +17,6 @@ from edge_runtime.artifacts import (
     Manifest,
     Parent,
     created_by_this_command,
-    manifest_path,
     read_manifest,
     sha256_of,
     write_artifact,
@@ -31,9 +30,11 @@ from edge_runtime.errors import ArtifactError, BackendError, OptionError
 from export.precision import graph_precision, load_graph
 from export.tensorrt.capabilities import load, probe, recorded
 from export.tensorrt.child import probe_dla_cores, run_child
-from export.tensorrt.explain import LABELS
+from export.tensorrt.explain import label
+from export.tensorrt.half_graph import half_path, provide_half
 from export.tensorrt.plan import DEFAULT_TARGETS, make_plan
 from export.tensorrt.precisions import Precisions, built_precisions, require
+from export.tensorrt.ranges import require_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,7 @@ class Prepared:
     options: BuildOptions
     plan: BuildPlan
     identity: EngineIdentity
+    """Without the FP16 graph that is made on the way: `build` adds it."""
     manifest: Manifest
     """Of the ONNX model that is built."""
     can: Capabilities
@@ -73,13 +75,6 @@ class Built:
     """An engine of the same identity was there."""
 
 
-def half_path(options: BuildOptions, source_sha256: str) -> Path:
-    """Where the FP16 graph of an FP32 model goes: beside the engine, or into the store."""
-    if options.output is not None:
-        return options.output.with_name(f"{options.output.stem}.fp16.onnx")
-    return EngineStore(options.store).folder / f"{source_sha256[:16]}.fp16.onnx"
-
-
 def prepare(options: BuildOptions, described_as: str | None = None) -> Prepared:
     """Check model, options and TensorRT against each other; nothing is written.
 
@@ -88,12 +83,13 @@ def prepare(options: BuildOptions, described_as: str | None = None) -> Prepared:
         described_as: plan for this recorded version of TensorRT instead of the installed one.
 
     Raises:
-        ArtifactError: the model cannot be read.
-        OptionError: it cannot be built so.
+        ArtifactError: the model or the calibration cache cannot be read.
+        OptionError: it cannot be built so, or the cache would not be used.
         DependencyError: the runtime is missing or broken.
     """
     manifest = read_manifest(options.model, kind="onnx")
-    found = graph_precision(load_graph(options.model))
+    graph = load_graph(options.model)
+    found = graph_precision(graph)
     can = recorded(described_as) if described_as else _installed(options)
     gpu = None if described_as or can.targets else query_gpu()
     store = EngineStore(options.store)
@@ -102,6 +98,8 @@ def prepare(options: BuildOptions, described_as: str | None = None) -> Prepared:
         model, found = half_path(options, manifest.sha256), "fp16"
         steps = (f"an FP16 graph of {options.model.name} is made and verified: {model}",)
     plan = make_plan(options, model, found, can, gpu, store.folder / "timing")
+    if options.calibration_cache is not None:
+        require_ranges(options.calibration_cache, manifest, graph, can.version)
     identity = _identity(plan, manifest.sha256, gpu, can)
     output = options.output or store.place(identity)
     return Prepared(options, plan, identity, manifest, can, gpu, output, steps)
@@ -133,6 +131,7 @@ def _identity(
         dla_core=plan.dla_core,
         flags=plan.settings,
         calibration_key=sha256_of(Path(cache)) if cache else None,
+        multiprocessors=gpu.multiprocessors if gpu else None,
     )
 
 
@@ -145,7 +144,8 @@ def check(prepared: Prepared) -> Result:
     with tempfile.TemporaryDirectory(prefix="hyperseg-build-") as folder:
         model = prepared.options.model
         if prepared.steps:
-            model = _make_half(prepared, Path(folder) / "half.onnx", lambda _: None)
+            model = Path(folder) / "half.onnx"
+            provide_half(prepared.options.model, prepared.manifest, model)
         plan = replace(prepared.plan, onnx=str(model))
         result = run_child(plan, Path(folder))
     _require_parsed(result)
@@ -170,16 +170,27 @@ def build(
         OptionError: the output cannot be written.
         ParityError: the FP16 graph loses too much.
     """
-    output, options = prepared.output, prepared.options
+    folder, options = prepared.output.parent, prepared.options
     if options.output is None:
         EngineStore(options.store).prepare()
     if prepared.plan.timing_cache:
         Path(prepared.plan.timing_cache).parent.mkdir(parents=True, exist_ok=True)
-    with folder_lock(output.parent, lambda: report(f"waiting for a build in {output.parent}")):
+    with folder_lock(folder, lambda: report(f"waiting for a build in {folder}")):
+        if prepared.steps:
+            prepared = _with_half(prepared, report)
         if not options.force and (there := _same(prepared, report)) is not None:
             return there
-        sweep(output.parent, output.name)
+        sweep(folder, prepared.output.name)
         return _build(prepared, report, started)
+
+
+def _with_half(prepared: Prepared, report: Callable[[str], None]) -> Prepared:
+    """The build with its FP16 graph, which decides on the engine's arithmetic, in the identity."""
+    options = prepared.options
+    half = provide_half(options.model, prepared.manifest, Path(prepared.plan.onnx), report)
+    identity = replace(prepared.identity, fp16_sha256=half.sha256)
+    output = options.output or EngineStore(options.store).place(identity)
+    return replace(prepared, identity=identity, output=output)
 
 
 def _same(prepared: Prepared, report: Callable[[str], None]) -> Built | None:
@@ -210,7 +221,7 @@ def _build(
     output, plan = prepared.output, prepared.plan
     manifest, model = prepared.manifest, prepared.options.model
     if prepared.steps:
-        model = _make_half(prepared, Path(plan.onnx), report)
+        model = Path(plan.onnx)
         manifest = read_manifest(model)
     report(f"building with {plan.runtime} {plan.version}")
     try:
@@ -229,30 +240,6 @@ def _build(
         raise OptionError(f"cannot write {output}: {error.strerror or error}") from error
     warnings = tuple(text for severity, text in result.messages if severity == "WARNING")
     return Built(output, written, built, warnings)
-
-
-def _make_half(prepared: Prepared, output: Path, report: Callable[[str], None]) -> Path:
-    source = prepared.options.model
-    if output.exists() and manifest_path(output).exists():
-        there = read_manifest(output)
-        if there.parents and there.parents[0].sha256 == prepared.manifest.sha256:
-            return output
-        raise OptionError(
-            f"{output} is there and of another model: move it away, or give another -o"
-        )
-    from export.half import make_half
-
-    try:
-        make_half(source, output, report)
-    except ModuleNotFoundError as error:
-        if error.name != "onnxruntime":
-            raise
-        raise OptionError(
-            f"{source.name} is FP32 and making an FP16 graph of it needs onnxruntime, which is not "
-            f"installed: run `hyperseg export {source.name} --precision fp16 -o half.onnx` on a "
-            "workstation and build that"
-        ) from error
-    return output
 
 
 def _require_parsed(result: Result) -> None:
@@ -274,7 +261,7 @@ def _describe(
         OPTIONS_KEY: msgspec.to_builtins(prepared.identity),
         "engine_key": prepared.identity.key,
         "precisions": asdict(built),
-        "label": LABELS[prepared.plan.runtime],
+        "label": label(prepared.plan),
         "executed": result.inspector is not None,
         "build_s": round(result.build_s or 0.0, 3),
         "warnings": [text for severity, text in result.messages if severity == "WARNING"],

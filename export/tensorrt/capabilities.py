@@ -32,7 +32,8 @@ _EVERYWHERE = """
     DeviceType DLA default_device_type DLA_core
     HardwareCompatibilityLevel AMPERE_PLUS hardware_compatibility_level
     create_timing_cache set_timing_cache get_timing_cache serialize
-    Runtime deserialize_cuda_engine create_engine_inspector get_engine_information
+    Runtime deserialize_cuda_engine engine_host_code_allowed
+    create_engine_inspector get_engine_information
     LayerInformationFormat JSON
 """
 NAMES: dict[str, tuple[bool, bool, bool]] = {

@@ -5,6 +5,12 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from edge_runtime.engines.identity import (
+    AMPERE_PLUS,
+    SAME_COMPUTE_CAPABILITY,
+    VERSION_COMPATIBLE,
+)
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,13 +24,28 @@ LABELS = {
         "built ahead of time by TensorRT-RTX, not executed here; says nothing about TensorRT or a "
         "Jetson"
     ),
-    "tensorrt": "runs on the GPU and with the TensorRT version it is built with only",
 }
+"""What has to be said of an engine that nothing of its builder's kind has run."""
 HARDWARE_WORDS = {
-    "AMPERE_PLUS": "ampere+",
-    "SAME_COMPUTE_CAPABILITY": "sameComputeCapability",
+    AMPERE_PLUS: "ampere+",
+    SAME_COMPUTE_CAPABILITY: "sameComputeCapability",
 }
 """trtexec's names of hardware compatibility levels."""
+_GPUS = {
+    None: "the GPU it is built on",
+    AMPERE_PLUS: "GPUs of compute capability 8.0 and later",
+    SAME_COMPUTE_CAPABILITY: "GPUs of the compute capability it is built on",
+}
+
+
+def label(plan: BuildPlan) -> str:
+    """Where the engine runs, in one line."""
+    if plan.runtime in LABELS:
+        return LABELS[plan.runtime]
+    version = "the TensorRT version it is built with"
+    if VERSION_COMPATIBLE in plan.builder_flags:
+        version += ", and later ones of that major version,"
+    return f"runs on {_GPUS[plan.hardware_level]} and with {version} only"
 
 
 def trtexec_command(plan: BuildPlan, output: Path, can: Capabilities) -> list[str]:
@@ -52,7 +73,7 @@ def trtexec_command(plan: BuildPlan, output: Path, can: Capabilities) -> list[st
         command.append(f"--memPoolSize=workspace:{plan.workspace_mib}M")
     if plan.timing_cache:
         command.append(f"--timingCacheFile={plan.timing_cache}")
-    if "VERSION_COMPATIBLE" in plan.builder_flags:
+    if VERSION_COMPATIBLE in plan.builder_flags:
         command.append("--versionCompatible")
     if plan.hardware_level:
         command.append(f"--hardwareCompatibilityLevel={HARDWARE_WORDS[plan.hardware_level]}")
@@ -96,12 +117,17 @@ def explain(
     if plan.dla_core is not None:
         rows.append(("DLA", f"core {plan.dla_core}; what it cannot do moves to the GPU silently"))
     rows += [("left out", f"{item.what}: {item.why}") for item in plan.dropped]
+    key, place = identity.key, output
+    if steps:
+        # What is made before the build is a part of the identity.
+        key = "known once the FP16 graph is made"
+        place = output.with_name(f"<key>{output.suffix}") if output.stem == identity.key else output
     return [
         *rows,
-        ("engine", str(output)),
-        ("cache key", identity.key),
+        ("engine", str(place)),
+        ("cache key", key),
         ("by hand", shlex.join(trtexec_command(plan, output, can))),
-        ("note", LABELS[plan.runtime]),
+        ("note", label(plan)),
     ]
 
 

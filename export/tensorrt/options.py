@@ -47,7 +47,7 @@ class BuildOptions:
     hardware: str = "none"
     """Trade speed for engines that other GPUs can load: one of `HARDWARE`."""
     version_compatible: bool = False
-    """Let later minor versions of the same TensorRT load it."""
+    """Let later versions of the same major version of TensorRT load it."""
     calibration_cache: Path | None = None
     """TensorRT 10 calibration cache, for weak typing without Q/DQ nodes."""
     store: Path | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_runtime.engines.identity import VERSION_COMPATIBLE
 from edge_runtime.errors import OptionError
 from export.tensorrt.options import AUTO, MIN_WORKSPACE_MIB, NO_CACHE
 
@@ -97,7 +98,7 @@ def make_plan(
         timing_cache=_timing_cache(options, can, gpu, caches, dropped),
         dla_core=options.dla_core,
         targets=_targets(options, can),
-        hardware_level=_hardware(options, can),
+        hardware_level=_hardware(options, can, gpu),
         calibration_cache=None if options.calibration_cache is None
         else str(options.calibration_cache),
         dropped=tuple(dropped),
@@ -111,6 +112,8 @@ def check_typing(options: BuildOptions, found: Precision, can: Capabilities) -> 
         OptionError: they do not; the message says what to do instead.
     """
     here = f"{can.runtime} {can.version}"
+    if can.weak_typing and not can.typed_flag:
+        raise OptionError(f"{here} came, needs TensorRT 10 (JetPack 6.1 or newer)")
     if options.typing == "weak" and not can.weak_typing:
         raise OptionError(
             f"{here} has no weak typing (it ended with TensorRT 10): precision lies in the graph; "
@@ -156,8 +159,8 @@ def check_dla(options: BuildOptions, can: Capabilities) -> None:
         raise OptionError("a DLA computes in FP16 or INT8 only: ask for --precision fp16 or int8")
     if can.weak_typing and options.typing == "strong":
         raise OptionError(
-            f"on tensorrt {can.version} the DLA needs --typing weak (strongly typed networks "
-            "reach it from 11.4.1 on)"
+            f"on tensorrt {can.version} the DLA needs --typing weak: give both, --dla "
+            f"{options.dla_core} --typing weak (strongly typed networks reach it from 11.4.1 on)"
         )
 
 
@@ -187,7 +190,12 @@ def _builder_flags(
     if options.dla_core is not None:
         flags.append("GPU_FALLBACK")
     if options.version_compatible:
-        flags.append("VERSION_COMPATIBLE")
+        if can.runtime == "tensorrt_rtx":
+            raise OptionError(
+                "an engine of TensorRT-RTX runs with the very release that built it: leave "
+                "--version-compatible away"
+            )
+        flags.append(VERSION_COMPATIBLE)
     return tuple(sorted(flags))
 
 
@@ -241,9 +249,14 @@ def _targets(options: BuildOptions, can: Capabilities) -> tuple[str, ...]:
     return tuple(sorted(set(options.targets), key=can.targets.index))
 
 
-def _hardware(options: BuildOptions, can: Capabilities) -> str | None:
+def _hardware(options: BuildOptions, can: Capabilities, gpu: Gpu | None) -> str | None:
     if options.hardware == "none":
         return None
+    if gpu is not None and gpu.integrated:
+        raise OptionError(
+            "NVIDIA supports hardware compatibility on graphics cards, not on a Jetson: leave "
+            "--hardware away and build on each kind of board"
+        )
     level = options.hardware.upper().replace("-", "_")
     if level not in can.hardware_levels:
         raise OptionError(

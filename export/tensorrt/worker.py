@@ -95,7 +95,7 @@ def _work(job: Job, result: Result, log: object) -> None:
     Path(job.engine).write_bytes(blob)
     # Without a GPU the attempt to load fails and logs it; that is no fault of the build.
     built = list(result.messages)
-    result.inspector = session.inspect(blob)
+    result.inspector = session.inspect(blob, job.plan)
     if result.inspector is None:
         result.messages = built
 

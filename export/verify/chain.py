@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge_runtime.artifacts import Manifest
     from export.verify.forms import Form
     from export.verify.options import VerifyOptions
-    from export.verify.subjects import Subjects
+    from export.verify.subjects import Model, Subjects
     from training.model.hyperseg import HyperSeg
 
 TRACED, SIMPLIFIED, DEPLOYED = "ONNX as traced", "ONNX simplified", "ONNX Runtime"
@@ -160,7 +160,7 @@ def _runtime(subjects: Subjects, chain: Chain, threads: int | None) -> Form | Mi
         backend = open_backend(given.path, given.manifest, threads=threads)
         return BackendForm(RUNTIME, chain.stack.enter_context(backend), given.manifest, "fp32")
     except HypersegError as error:
-        return Missing(RUNTIME, public_command(str(error)))
+        return _unusable(RUNTIME, error, given)
 
 
 def _half(
@@ -188,7 +188,7 @@ def _half(
             manifest, optimise=True, threads=threads,
         )  # fmt: skip
     except HypersegError as error:
-        return Missing(name, public_command(str(error)))
+        return _unusable(name, error, given)
 
 
 def _quantised(subjects: Subjects, chain: Chain, threads: int | None) -> Form | Missing:
@@ -202,7 +202,7 @@ def _quantised(subjects: Subjects, chain: Chain, threads: int | None) -> Form | 
             threads=threads,
         )  # fmt: skip
     except HypersegError as error:
-        return Missing(name, public_command(str(error)))
+        return _unusable(name, error, given)
 
 
 def _engines(subjects: Subjects, chain: Chain) -> list[Form | Missing]:
@@ -218,5 +218,9 @@ def _engines(subjects: Subjects, chain: Chain) -> list[Form | Missing]:
             backend = chain.stack.enter_context(open_backend(engine.path, engine.manifest))
             forms.append(BackendForm(name, backend, engine.manifest, identity.precision))
         except HypersegError as error:
-            forms.append(Missing(name, public_command(str(error))))
+            forms.append(_unusable(name, error, engine))
     return forms
+
+
+def _unusable(name: str, error: HypersegError, given: Model | None) -> Missing:
+    return Missing(name, public_command(str(error)), given.path.name if given else "")

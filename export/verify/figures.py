@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.scores import non_finite
 from export.verify.options import GATE
 
 if TYPE_CHECKING:
@@ -36,11 +37,19 @@ class Answer:
     """(H, W) uint8 class ids."""
     scores: Scores | None = None
     """(C, H, W) the class scores, where the form shows them."""
+    coarse: Scores | None = None
+    """The scores that it decided by where they are of another size."""
+
+    @property
+    def non_finite(self) -> int:
+        """How many of its scores are NaN or infinite."""
+        shown = self.coarse if self.scores is None else self.scores
+        return 0 if shown is None else non_finite(shown)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Differences from the reference over all frames; null where scores are not to be had."""
+    """Differences from the reference over all frames; null without scores that are numbers."""
 
     frames: int
     max_abs_error: float | None
@@ -54,6 +63,8 @@ class Figures:
     """The same where the reference is beyond the reach of rounding (`CLEAR`)."""
     boundary_agreement: float | None
     """The same within `BORDER_PX` of another class; null if there is one class only."""
+    non_finite: int = 0
+    """How many scores are NaN or infinite."""
 
 
 @dataclass
@@ -72,6 +83,7 @@ class Tally:
     clear_same: int = 0
     border: int = 0
     border_same: int = 0
+    non_finite: int = 0
     scored: bool = field(default=True)
 
     def add(self, reference: Answer, found: Answer, clear: NDArray[np.bool_] | None = None) -> None:
@@ -93,8 +105,13 @@ class Tally:
         border = boundary(reference.mask)
         self.border += int(border.sum())
         self.border_same += int(same[border].sum())
+        broken = found.non_finite
+        self.non_finite += broken
         if reference.scores is None or found.scores is None:
             self.scored = False
+            return
+        if broken:
+            # Sums would be NaN, which no comparison finds too large.
             return
         wide = reference.scores.astype(np.float64)
         error = found.scores.astype(np.float64) - wide
@@ -121,7 +138,7 @@ class Tally:
 
     def figures(self) -> Figures:
         """The summary."""
-        scored = self.scored and self.values > 0
+        scored = self.scored and self.values > 0 and not self.non_finite
         ratio = self.signal / self.rms if self.rms else None
         return Figures(
             frames=self.frames,
@@ -132,6 +149,7 @@ class Tally:
             agreement=1 - self.flips,
             clear_agreement=self.clear_same / self.clear if self.clear else 1.0,
             boundary_agreement=self.border_same / self.border if self.border else None,
+            non_finite=self.non_finite,
         )
 
 
@@ -146,6 +164,8 @@ class Floor:
     """The scores themselves, root mean square."""
     flips: float
     """Share of pixels, 0..1, that change class."""
+    non_finite: int = 0
+    """How many scores become NaN or infinite."""
 
     @staticmethod
     def of(tallies: Sequence[Tally]) -> Floor:
@@ -155,11 +175,14 @@ class Floor:
             largest=max(t.largest for t in tallies),
             signal=max(t.signal for t in tallies),
             flips=max(t.flips for t in tallies),
+            non_finite=max(t.non_finite for t in tallies),
         )
 
     def finer(self, ratio: float) -> Floor:
         """The floor of a precision that rounds `ratio` times as coarsely."""
-        return Floor(self.rms * ratio, self.largest * ratio, self.signal, self.flips * ratio)
+        return replace(
+            self, rms=self.rms * ratio, largest=self.largest * ratio, flips=self.flips * ratio
+        )
 
 
 @dataclass(frozen=True)
@@ -179,6 +202,12 @@ def judge(tally: Tally, floor: Floor, *, allowance: float = GATE) -> Verdict:
         floor: in the form's precision, on the same frames.
         allowance: how many floors are allowed.
     """
+    if tally.non_finite:
+        return Verdict("failed", (f"{tally.non_finite} scores are NaN or infinite",))
+    if floor.non_finite:
+        return Verdict(
+            "undecided", (f"rounding alone makes {floor.non_finite} scores NaN or infinite",)
+        )
     if floor.signal and floor.rms > CHAOTIC * floor.signal:
         share = floor.rms / floor.signal
         return Verdict(

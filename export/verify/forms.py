@@ -47,6 +47,8 @@ class Missing:
 
     name: str
     why: str
+    given: str = ""
+    """The file, if one was given for it: then it is at fault, not merely absent."""
 
 
 class TorchForm:
@@ -123,9 +125,10 @@ class GraphForm:
         scores: NDArray[Any] = answers[self._scores]
         result = answers[self._result][0]
         # A graph that decides before it upsamples shows no scores of the frame's size.
-        shown = scores[0].astype(np.float32) if scores.shape == self._shape else None
+        fits = scores.shape == self._shape
+        wide = scores[0].astype(np.float32)
         mask = result if result.ndim == 2 else result.argmax(0)
-        return Answer(mask.astype(np.uint8), shown)
+        return Answer(mask.astype(np.uint8), wide if fits else None, None if fits else wide)
 
 
 class BackendForm:

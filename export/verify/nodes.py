@@ -89,10 +89,15 @@ def find_parting(
     rows = [
         NodeError(
             value=name, operator=makers[name].op_type, node=makers[name].name,
-            error=math.sqrt(errors[name]), floor=max(math.sqrt(floors[name]), TINY),
+            error=_root(errors[name]), floor=max(_root(floors[name]), TINY),
         )
         for name in shared
     ]  # fmt: skip
-    beyond = [row for row in rows if row.error > gate * row.floor and row.error > TINY]
+    beyond = [row for row in rows if row.error > max(gate * row.floor, TINY)]
     worst = sorted(beyond, key=lambda row: row.error / row.floor, reverse=True)
     return Parting(len(shared), beyond[0] if beyond else None, tuple(worst[:listed]))
+
+
+def _root(power: float) -> float:
+    # NaN is beyond every gate; where rounding alone makes it, the floor is as high.
+    return math.inf if math.isnan(power) else math.sqrt(power)

@@ -27,7 +27,7 @@ class Probe:
     agreement: float
     """Share of its pixels, 0..1, whose class is the reference's."""
     max_abs_error: float | None
-    """Largest difference of a score; null where scores are not to be had."""
+    """Largest difference of a score; null where scores are not to be had, or are not finite."""
 
 
 class Differences:
@@ -69,8 +69,8 @@ class Differences:
 
 
 def largest_error(reference: Answer, found: Answer) -> float | None:
-    """The largest difference of a score; None where scores are not to be had."""
-    if reference.scores is None or found.scores is None:
+    """The largest difference of a score; None where scores are not to be had, or not finite."""
+    if reference.scores is None or found.scores is None or found.non_finite:
         return None
     return float(np.abs(found.scores - reference.scores).max())
 

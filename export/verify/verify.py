@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.artifacts import sha256_of
+from edge_runtime.errors import ParityError
 from edge_runtime.redact import public_command
-from export.noise import jittered
-from export.parity import EPS_RATIO
+from export.noise import EPS_RATIO, jittered
 from export.probe_frames import frames_for
 from export.verify.chain import assemble
 from export.verify.figures import Figures, Floor, Tally, Verdict, clear_pixels, judge
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edge_runtime.artifacts import Manifest
     from export.noise import Precision
     from export.verify.chain import Chain
+    from export.verify.figures import Answer
     from export.verify.forms import Form, FormPrecision
     from export.verify.options import VerifyOptions
 
@@ -78,7 +79,10 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed; what was not done has not failed, and has not passed either."""
+        """Whether nothing failed, a file that was given and does not run among it.
+
+        What was not done has not failed, and has not passed either.
+        """
         return all(stage.status != "failed" for stage in self.stages)
 
 
@@ -97,6 +101,7 @@ def verify(
         OptionError: the files are no chain.
         SourceError: the source gave no frames.
         BackendError: the reference does not run.
+        ParityError: its scores are not finite.
     """
     subjects = read_subjects(texts)
 
@@ -170,10 +175,14 @@ class _Run:
         )  # fmt: skip
 
     def add(self, frame: Frame) -> dict[str, NDArray[np.uint8]]:
-        """Run everything on one frame; the masks by form, the reference's first."""
+        """Run everything on one frame; the masks by form, the reference's first.
+
+        Raises:
+            ParityError: the reference's scores are not finite.
+        """
         first, *others = self._forms
-        reference = first.answer(frame)
-        plain = self._plain.answer(frame)
+        reference = _finite(first.answer(frame), f"the reference, {first.name} ({first.subject})")
+        plain = _finite(self._plain.answer(frame), "the reference's FP32 graph")
         clear: dict[str, NDArray[np.bool_]] = {}
         for precision, trials in self._trials.items():
             here = []
@@ -211,7 +220,8 @@ class _Run:
         self, form: Form | Missing, floors: dict[str, Floor], *, is_reference: bool
     ) -> Stage:
         if isinstance(form, Missing):
-            return Stage(form.name, "", None, "not done", (form.why,))
+            status = "failed" if form.given else "not done"
+            return Stage(form.name, form.given, None, status, (form.why,))
         tally = self._tallies[form.name]
         figures = tally.figures()
         if is_reference:
@@ -227,6 +237,15 @@ class _Run:
             probes=tuple(apart.probes), class_agreement=apart.by_class(),
             confusion=apart.confusion(),
         )  # fmt: skip
+
+
+def _finite(answer: Answer, whose: str) -> Answer:
+    if count := answer.non_finite:
+        raise ParityError(
+            f"{count} scores of {whose} are NaN or infinite, so nothing can be compared with it: "
+            "look for weights that are not finite, or make the model anew"
+        )
+    return answer
 
 
 def _with_parting(stage: Stage, chain: Chain, frame: Frame, options: VerifyOptions) -> Stage:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.cache import (
+from calibration.policy import POLICIES, place
+from calibration.qdq import insert
+from edge_runtime.calibration_cache import (
     ALGORITHMS,
     CalibrationCache,
     cache_of,
@@ -17,8 +19,6 @@ from calibration.cache import (
     version_of,
     write_cache,
 )
-from calibration.policy import POLICIES, place
-from calibration.qdq import insert
 from edge_runtime.errors import ArtifactError, OptionError
 from tests.calibration.graphs import deploy_graph
 

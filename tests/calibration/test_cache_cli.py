@@ -1,8 +1,7 @@
-"""The verb for calibration caches, through the command line, and the calibrator class."""
+"""The verb for calibration caches, through the command line."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.cache import ALGORITHMS, CalibrationCache, cache_of, read_cache, write_cache
-from calibration.cache_convert import graph_ranges, load_cache, save_cache, table_of
+from calibration.cache_convert import graph_ranges, save_cache
 from calibration.policy import POLICIES, place
 from calibration.qdq import grids_of, insert
 from calibration.storage import store_int8
-from calibration.trt10 import BASES, calibrator, made_from
 from edge_runtime import cli
 from edge_runtime.artifacts import read_manifest
-from edge_runtime.errors import ArtifactError, DependencyError, OptionError
+from edge_runtime.calibration_cache import (
+    CalibrationCache,
+    cache_of,
+    load_cache,
+    table_of,
+    write_cache,
+)
+from edge_runtime.errors import ArtifactError
 from edge_runtime.range_table import read_ranges
 from tests.calibration.graphs import deploy_graph, write_model
 
@@ -172,57 +176,11 @@ def test_files_round_trip_bit_exactly_whatever_the_names(int8, scales):
     assert read_ranges(table_of(folder / "c"), manifest).ranges == cache.ranges
 
 
-def test_a_calibrator_never_lacks_a_range():
-    cache = cache_of({"a": 1.0}, version=(10, 3, 0))
-    with pytest.raises(OptionError, match="no range for 1 tensors, such as 'b'"):
-        calibrator(cache, ["a", "b"])
-    with pytest.raises(OptionError, match="no range for all tensors"):
-        calibrator(read_cache("TRT-100300-EntropyCalibration2\n"), [])
-
-
-@pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is installed")
-def test_without_tensorrt_it_says_so_in_one_line():
-    cache = cache_of({"a": 1.0}, version=(10, 3, 0))
-    with pytest.raises(DependencyError, match=r"TensorRT is not installed .*JetPack") as caught:
-        calibrator(cache, ["a"])
-    assert len(str(caught.value).splitlines()) == 1
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(find_spec("tensorrt") is None, reason="TensorRT is not installed")
-def test_tensorrt_takes_the_calibrator():
-    import tensorrt as trt
-
-    major, minor, patch = (int(part) for part in trt.__version__.split(".")[:3])
-    if major >= 11:
-        pytest.skip(f"TensorRT {trt.__version__} has no calibrators")
-    cache = cache_of({"a": 1.0}, version=(major, minor, patch))
-    made = calibrator(cache, ["a"])
-    assert isinstance(made, trt.IInt8EntropyCalibrator2)
-    assert made.read_calibration_cache() == write_cache(cache).encode()
-    assert made.get_batch(["frame"]) is None
-
-
 def test_a_cache_that_is_no_text_is_refused(tmp_path, model):
     path = tmp_path / "c.cache"
     path.write_bytes(b"TRT-100300-EntropyCalibration2\n\xff: 3f800000\n")
     with pytest.raises(ArtifactError, match="cannot read the cache"):
         load_cache(path, read_manifest(model))
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_real_base_class_is_subclassed(algorithm):
-    """TensorRT-RTX 1.4 still had TensorRT 10's base classes; no builder is involved here."""
-    trt = pytest.importorskip("tensorrt_rtx")
-    if not hasattr(trt, BASES[algorithm]):
-        pytest.skip(f"tensorrt_rtx {trt.__version__} has no calibrators")
-    cache = cache_of({"a: b": 1.0}, version=(10, 3, 0), algorithm=algorithm)
-    made = made_from(trt, cache)
-    assert isinstance(made, getattr(trt, BASES[algorithm]))
-    assert made.get_batch_size() == 1
-    assert made.get_batch(["frame"]) is None
-    assert made.read_calibration_cache() == write_cache(cache).encode()
-    made.write_calibration_cache(b"")
 
 
 def test_a_shipped_model_is_meant_by_its_name(tmp_path, capsys):

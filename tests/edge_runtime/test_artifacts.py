@@ -115,8 +115,10 @@ def test_files_that_are_no_model(tmp_path: Path, make_model) -> None:
 def test_missing_manifest(make_model) -> None:
     path = make_model()
     manifest_path(path).unlink()
-    with pytest.raises(ManifestError, match=r"has no manifest tiny\.onnx\.json"):
+    with pytest.raises(ManifestError, match=r"has no manifest tiny\.onnx\.json") as caught:
         read_manifest(path)
+    # another tool's model has none to copy
+    assert "`hyperseg import` makes one" in str(caught.value)
 
 
 @pytest.mark.parametrize(

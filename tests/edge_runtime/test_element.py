@@ -413,6 +413,24 @@ def test_a_failure_in_mid_stream_ends_the_stream(
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
+def test_a_model_that_is_not_given_back_ends_the_element_all_the_same(gst, model, monkeypatch):
+    from edge_runtime.element.session import Session
+
+    close = Session.close
+
+    def fail(self):
+        close(self)
+        raise BackendError("CUDA failed in cudaFree")
+
+    monkeypatch.setattr(Session, "close", fail)
+    with Stage(gst, model=str(model)) as stage:
+        stage.pass_through(1)
+        assert stage.element.set_state(gst.State.NULL) == gst.StateChangeReturn.SUCCESS
+        told, _ = stage.message("INFO", PATIENCE_S).parse_info()
+
+    assert told.message.endswith("the model was not given back in full: CUDA failed in cudaFree")
+
+
 def test_a_refused_format_is_named_with_its_remedy(gst, model):
     with Stage(gst, "format=I420,width=32,height=24", model=str(model)) as stage:
         stage.source.emit("push-buffer", gst.Buffer.new_allocate(None, 24 * 32 * 3 // 2, None))

@@ -16,6 +16,7 @@ import pytest
 
 from edge_runtime import RigOptions, RunOptions, run, run_many
 from edge_runtime.artifacts import create_artifact, manifest_path, read_manifest
+from edge_runtime.errors import BackendError
 from edge_runtime.golden import golden_frame
 from edge_runtime.labels import STREET_8
 from edge_runtime.rig.engine import TRIAL_FRAMES
@@ -175,6 +176,28 @@ def test_a_model_that_fails_gives_back_to_the_one_before_with_the_same_frame(mod
     assert [change.event for change in report.model_changes] == ["served", "rolled-back"]
     assert "failed while running" in report.model_changes[1].reason
     assert report.ended == "end"
+
+
+def test_a_network_that_is_not_given_back_stops_no_run(model, pictures, monkeypatch):
+    # given a failing model whose memory cannot be released, as that of a broken device
+    from edge_runtime.backends.ort import OnnxRuntimeBackend
+
+    close, failures = OnnxRuntimeBackend.__exit__, [BackendError("CUDA failed in cudaFree")]
+
+    def release(self, *error):
+        close(self, *error)
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "__exit__", release)
+    greys = [10] * 12 + [250] * 20
+
+    report, seen = run_and_change(
+        model, pictures(greys), 9, lambda: place(model, 2, fail_above=100), "takes over"
+    )
+
+    assert [change.event for change in report.model_changes] == ["served", "rolled-back"]
+    assert (report.ended, len(seen), failures) == ("end", len(greys), [])
 
 
 def test_a_model_that_fails_after_its_trial_ends_the_run(model, pictures):

@@ -2,11 +2,13 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -17,6 +19,8 @@ from edge_runtime import RunOptions, run
 from edge_runtime.artifacts import write_artifact
 from edge_runtime.cli import main
 from edge_runtime.errors import HypersegError, SinkError, SourceError
+from edge_runtime.rig.options import RigOptions
+from edge_runtime.rig.runner import run_many
 from edge_runtime.run_cli import run as command
 from edge_runtime.timing import STAGES
 from tests.scripted import write_identity_onnx
@@ -225,6 +229,37 @@ def test_failed_sink_still_leaves_a_report(model, images, tmp_path):
     assert record["ended"] == "error"
     assert record["faults"][-1]["kind"] == "SinkError"
     assert not list(masks.glob("*.part"))
+
+
+@pytest.mark.parametrize(("cameras", "fails"), [(1, False), (1, True), (2, False)])
+def test_a_report_that_cannot_be_written_at_the_end_hides_no_failure(
+    model, images, tmp_path, fails, cameras
+):
+    # given: the folder of the report goes while the run is under way, and maybe an output fails
+    masks, folder, said = tmp_path / "masks", tmp_path / "disk", []
+    folder.mkdir()
+    if fails:
+        (masks / "scene_09.png" / "x").mkdir(parents=True)
+    sinks = () if cameras == 2 else (f"masks:{masks}",)
+    options = RunOptions(sinks=sinks, report=folder / "report.json", quiet=True)
+
+    def goes(*_):
+        shutil.rmtree(folder, ignore_errors=True)
+
+    start = partial(run, model, str(images), options)
+    if cameras == 2:
+        start = partial(run_many, model, [f"a={images}", f"b={images}"], RigOptions(options))
+
+    # when
+    with pytest.raises(SinkError) as caught:
+        start(on_result=goes, say=said.append)
+
+    # then: exit code 75 under a service manager, not that of a mistake; and both are said
+    if fails:
+        assert "masks" in str(caught.value)
+        assert any("the report is lost: cannot write" in line for line in said)
+    else:
+        assert "report.json" in str(caught.value)
 
 
 @pytest.mark.parametrize(("number", "code", "ended"), [

@@ -156,6 +156,25 @@ def test_a_wrong_graph_does_not_pass(checkpoint):
         require(verdict)
 
 
+@pytest.mark.parametrize("chaotic", [False, True])
+def test_a_graph_that_gives_nan_does_not_pass_however_chaotic_the_network(
+    checkpoint, chaotic, monkeypatch
+):
+    if chaotic:
+        monkeypatch.setattr("export.parity.CHAOTIC", 0.0)
+    net, _ = load_checkpoint(checkpoint)
+    graph = to_onnx(net, SIZE, "mask")
+    weight = next(t for t in graph.graph.initializer if len(t.dims) == 4)
+    nothing = np.full_like(onnx.numpy_helper.to_array(weight), np.nan)
+    weight.CopyFrom(onnx.numpy_helper.from_array(nothing, weight.name))
+
+    verdict = compare(net, graph, SIZE, "mask", frames=1)
+
+    assert verdict.chaotic == chaotic
+    assert not verdict.passed
+    assert np.isnan(verdict.max_abs_error)
+
+
 def test_a_failed_gate_writes_nothing(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("export.parity.GATE", 1e-9)
     with pytest.raises(ParityError):

@@ -18,12 +18,19 @@ import numpy as np
 import onnx
 import pytest
 
-from edge_runtime.artifacts import TensorSpec, manifest_path, read_manifest, write_artifact
+from edge_runtime.artifacts import (
+    TensorSpec,
+    encode_manifest,
+    manifest_path,
+    read_manifest,
+    write_artifact,
+)
 from edge_runtime.cli import main
 from edge_runtime.engines.store import EngineStore, open_engine
 from edge_runtime.errors import BackendError, ManifestError, OptionError
 from edge_runtime.zoo import resolve_model
 from export.fp16 import to_fp16
+from export.half import make_half
 from export.tensorrt.build import build, check, prepare
 from export.tensorrt.options import BuildOptions
 from tests.export.graphs import node, segmenter
@@ -351,6 +358,96 @@ def test_another_models_fp16_graph_is_not_taken(small, write, tmp_path):
     other = write("other", segmenter(size=SIZE, gain=2.0))
     with pytest.raises(OptionError, match="of another model"):
         build(prepared(other, tmp_path / "s.engine"))
+
+
+def test_the_fp16_graph_decides_on_the_engine(small, tmp_path):
+    """Another FP16 graph of the same model, with its own verdict, is another engine."""
+    output, half = tmp_path / "s.engine", tmp_path / "s.fp16.onnx"
+    first = build(prepared(small, output))
+    assert open_engine(output).identity.fp16_sha256 == read_manifest(half).sha256
+    assert build(prepared(small, output)).reused
+    keep_changed(half, lambda graph: setattr(graph.graph, "name", "another"))
+    told: list[str] = []
+
+    second = build(prepared(small, output), told.append)
+
+    assert not second.reused
+    assert any("the FP16 graph on the way was" in line for line in told)
+    assert second.manifest.options["engine_key"] != first.manifest.options["engine_key"]
+    assert second.manifest.parents[0].sha256 == read_manifest(half).sha256
+
+
+def test_in_the_store_the_fp16_graph_decides_too(small, tmp_path):
+    store = tmp_path / "store"
+    wanted = BuildOptions(small, store=store, **RTX)
+    first = build(prepare(wanted))
+    assert build(prepare(wanted)).reused
+    (half,) = store.glob("*.fp16.onnx")
+    keep_changed(half, lambda graph: setattr(graph.graph, "name", "another"))
+    second = build(prepare(wanted))
+    assert not second.reused
+    assert second.path != first.path
+    assert second.path.stem == second.manifest.options["engine_key"]
+
+
+def keep_changed(path: Path, edit, **options) -> None:
+    """Replace a model by an edited one that its manifest vouches for."""
+    graph, manifest = onnx.load(path), read_manifest(path)
+    edit(graph)
+    part = path.with_name("part")
+    part.write_bytes(graph.SerializeToString())
+    write_artifact(part, path, replace(manifest, options={**manifest.options, **options}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda half, _: keep_changed(half, lambda _: None, fp16=None), "without the verdict"),
+        (
+            lambda half, _: keep_changed(half, lambda _: None, fp16={"passed": False}),
+            "without the verdict",
+        ),
+        (lambda half, small: keep_changed(half, as_in(small)), "not FP16"),
+        (lambda half, _: half.write_bytes(half.read_bytes() + b"\0"), "does not belong to"),
+    ],
+)
+def test_what_lies_in_the_place_of_the_fp16_graph_is_not_taken_on_trust(
+    small, tmp_path, spoil, complaint
+):
+    small_half = make_half(small, tmp_path / "s.fp16.onnx")
+    assert small_half.options["fp16"]["passed"] is True
+    spoil(tmp_path / "s.fp16.onnx", small)
+    with pytest.raises((OptionError, ManifestError), match=complaint):
+        build(prepared(small, tmp_path / "s.engine"))
+    assert not (tmp_path / "s.engine").exists()
+
+
+def as_in(path: Path):
+    """An edit that makes a graph the one of that file."""
+    return lambda graph: graph.CopyFrom(onnx.load(path))
+
+
+def test_an_fp16_graph_of_another_version_is_made_anew(small, tmp_path):
+    half = tmp_path / "s.fp16.onnx"
+    made = make_half(small, half)
+    older = replace(made, created_by=replace(made.created_by, version="0.0.9"))
+    manifest_path(half).write_text(encode_manifest(older))
+    told: list[str] = []
+
+    built = build(prepared(small, tmp_path / "s.engine"), told.append)
+
+    assert "making s.fp16.onnx anew: version 0.0.9 made it" in told
+    assert read_manifest(half).created_by.version == made.created_by.version
+    assert built.manifest.parents[0].sha256 == read_manifest(half).sha256
+
+
+def test_the_key_that_is_shown_is_the_engines_own(small, tmp_path, capsys):
+    output = tmp_path / "s.engine"
+    words = ["build", str(small), "--runtime", "tensorrt_rtx", "--target", "8.6"]
+    assert main([*words, "--explain"]) == 0
+    assert "known once the FP16 graph is made" in capsys.readouterr().out
+    assert main([*words, "-o", str(output)]) == 0
+    assert open_engine(output).identity.key in capsys.readouterr().out
 
 
 def test_a_model_that_was_changed_is_refused(small, tmp_path):

@@ -11,7 +11,7 @@ from edge_runtime.engines.gpu import Gpu
 from edge_runtime.engines.identity import EngineIdentity
 from edge_runtime.errors import BackendError, OptionError
 from export.tensorrt.capabilities import RECORDED, Capabilities, recorded
-from export.tensorrt.explain import explain, trtexec_command
+from export.tensorrt.explain import explain, label, trtexec_command
 from export.tensorrt.options import BuildOptions
 from export.tensorrt.plan import make_plan
 from export.tensorrt.precisions import Precisions, built_precisions, require
@@ -124,7 +124,7 @@ def test_a_timing_cache_is_left_out_where_nothing_is_timed():
         (RTX, {}, "has no DLA"),
         (OLD, {}, r"no DLA core 0 here \(0 found\): Orin Nano has none"),
         (replace(OLD, dla_cores=2), {"precision": "fp32"}, "FP16 or INT8 only"),
-        (replace(OLD, dla_cores=2), {}, "needs --typing weak"),
+        (replace(OLD, dla_cores=2), {}, "give both, --dla 0 --typing weak"),
     ],
 )
 def test_the_dla_is_refused_with_its_limits(can, options, words):
@@ -137,6 +137,35 @@ def test_the_dla_falls_back_to_the_gpu_where_it_exists():
     made = plan(replace(OLD, dla_cores=2), "fp32", dla_core=1, typing="weak")
     assert made.builder_flags == ("FP16", "GPU_FALLBACK")
     assert plan(replace(NEW, dla_cores=1), dla_core=0).dla_core == 0
+
+
+def test_tensorrt_8_is_refused_with_the_jetpack_that_does():
+    old = replace(OLD, version="8.6.2", typed_flag=False)
+    for typing in ("strong", "weak"):
+        with pytest.raises(OptionError, match=r"8\.6\.2 came, needs TensorRT 10 \(JetPack 6\.1"):
+            plan(old, "fp32", typing=typing)
+
+
+def test_portable_engines_are_refused_where_nvidia_has_none():
+    assert plan(OLD, version_compatible=True).builder_flags == ("VERSION_COMPATIBLE",)
+    with pytest.raises(OptionError, match="the very release that built it"):
+        plan(RTX, version_compatible=True)
+    with pytest.raises(OptionError, match="not on a Jetson"):
+        plan(OLD, gpu=NANO, hardware="ampere-plus")
+
+
+@pytest.mark.parametrize(
+    ("can", "options", "words"),
+    [
+        (OLD, {}, "runs on the GPU it is built on and with the TensorRT version it is built with"),
+        (OLD, {"version_compatible": True}, "and later ones of that major version, only"),
+        (OLD, {"hardware": "ampere-plus"}, "runs on GPUs of compute capability 8.0 and later"),
+        (NEW, {"hardware": "same-compute-capability"}, "of the compute capability it is built on"),
+        (RTX, {}, "built ahead of time by TensorRT-RTX, not executed here"),
+    ],
+)
+def test_the_label_says_where_an_engine_runs(can, options, words):
+    assert words in label(plan(can, **options))
 
 
 def test_targets_are_for_ahead_of_time_builders():

@@ -17,6 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from calibration.policy import POLICIES, place
+from calibration.qdq import insert
+from calibration.samples import YUV_REMEDY
 from edge_runtime import RunOptions, run
 from edge_runtime.artifacts import Manifest, Preprocess, read_manifest
 from edge_runtime.backends.base import open_backend
@@ -24,6 +27,7 @@ from edge_runtime.bench.frames import Pictures
 from edge_runtime.cli import main
 from edge_runtime.errors import ArtifactError, OptionError, ParityError
 from edge_runtime.pixels import YuvFormat
+from edge_runtime.stored_weights import unpack_weights
 from edge_runtime.street import StreetCamera, StreetOptions
 from edge_runtime.yuv import from_rgb, planes, to_rgb
 from edge_runtime.zoo import resolve_model
@@ -31,7 +35,7 @@ from export.fold import fold_batch_norms
 from export.precision import load_graph
 from export.yuv import as_yuv, find_front, make_yuv
 from export.yuv_kernels import Kernel, YuvKernels, fold
-from export.yuv_proof import rewriting_error
+from export.yuv_proof import YuvVerdict, require, rewriting_error
 from training.evaluation.predictors import MaskPredictor
 from training.model.hyperseg import HyperSeg
 from training.presets import preset
@@ -200,6 +204,14 @@ def test_another_network_than_the_manifest_says_is_not_written(street, tmp_path)
         as_yuv(graph, wrong, NV12, lambda _: None)
 
 
+@pytest.mark.parametrize("field", ["rewrite_error", "max_abs_error", "agreement"])
+def test_a_verdict_that_is_no_number_is_no_pass(field):
+    sound = YuvVerdict(1, 0.0, 1e-6, 10.0, 1.0)
+    require(sound, "fp32")
+    with pytest.raises(ParityError, match="nothing was written"):
+        require(replace(sound, **{field: float("nan")}), "fp32")
+
+
 def changed(graph: onnx.ModelProto, edit) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
@@ -224,6 +236,22 @@ def read_twice(graph: onnx.GraphProto) -> None:
 
 def in_half(graph: onnx.GraphProto) -> None:
     next(node for node in graph.node if node.op_type == "Cast").attribute[0].i = 10
+
+
+@pytest.mark.parametrize(
+    ("policy", "exclude", "fits"),
+    [("ort-cpu", "", True), ("trt-gpu", "", False), ("trt-gpu", "network.backbone.stem.", True)],
+)
+def test_what_calibrate_advises_for_a_yuv_form_is_right(policy, exclude, fits, street):
+    assert "--policy ort-cpu, or with the first convolution in --exclude" in YUV_REMEDY
+    graph = unpack_weights(street[0])
+    placement = place(graph, POLICIES[policy], exclude=[exclude] if exclude else [])
+    quantised = insert(graph, placement, {tensor.name: 4.0 for tensor in placement.tensors})
+    if fits:
+        assert find_front(quantised, "street-edge-n").kernel.weight.shape[1:] == (3, 3, 3)
+        return
+    with pytest.raises(ArtifactError, match="FP16 or INT8 stands before its first convolution"):
+        find_front(quantised, "street-edge-n")
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,8 @@ class CudaPythonMemory:
             ) from failure
         if error != cudart.cudaError_t.cudaSuccess or not count:
             raise DependencyError(
-                f"{self.name} finds no usable GPU ({_text(error)}); engines run on a GPU only, "
-                "and cuda-bindings must be of the CUDA major version that the driver serves"
+                f"{self.name} finds no usable GPU ({_text(error)}{_versions(error)}); engines run "
+                "on a GPU only"
             )
         self._call("cudaSetDevice", 0)
         attribute = cudart.cudaDeviceAttr.cudaDevAttrIntegrated
@@ -126,6 +126,25 @@ class CudaPythonMemory:
         if error != cudart.cudaError_t.cudaSuccess:
             raise BackendError(f"CUDA failed in {name}: {_text(error)}")
         return results[0] if results else None
+
+
+def _versions(error: Any) -> str:
+    """Both sides of a driver that is older than the package, in words; else nothing."""
+    if error != cudart.cudaError_t.cudaErrorInsufficientDriver:
+        return ""
+    _, served = cudart.cudaDriverGetVersion()
+    _, wanted = cudart.cudaRuntimeGetVersion()
+    if not served:
+        return ": there is no driver"
+    return (
+        f": the driver serves CUDA {_dotted(served)}, this package is of CUDA {_dotted(wanted)}; "
+        "install cuda-bindings of the driver's version, or a newer driver"
+    )
+
+
+def _dotted(version: int) -> str:
+    """``12060`` as ``12.6``."""
+    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def _text(error: Any) -> str:

@@ -7,13 +7,13 @@ GPU that shares its memory with the host the buffers are mapped, and there is no
 from __future__ import annotations
 
 import time
-from collections import deque
 from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.backends.tensorrt.layout import as_tensor, byte_size, check_tensors, io_tensors
 from edge_runtime.backends.tensorrt.memory import HostBuffer, choose_provider, open_memory
+from edge_runtime.backends.tensorrt.messages import Messages, logger
 from edge_runtime.backends.tensorrt.stages import DeviceDurations, DeviceTimes, fill_stamps
 from edge_runtime.engines.gpu import query_gpu
 from edge_runtime.engines.identity import identity_of, misfits
@@ -40,8 +40,6 @@ REMEDIES = {
     "with --system-site-packages; elsewhere: pip install tensorrt",
     "tensorrt_rtx": "pip install tensorrt-rtx-cu13",
 }
-MESSAGES = 8
-"""Latest complaints of TensorRT that are kept for an error's message."""
 EVENTS = ("start", "h2d", "infer", "d2h")
 
 
@@ -54,6 +52,7 @@ class TensorRTBackend:
         provider: of device memory, see `memory.PROVIDERS`; None takes what is installed.
         use_graph: launch the network as one CUDA graph where that is possible.
         clock: CLOCK_MONOTONIC nanoseconds.
+        warn: takes each of TensorRT's warnings once, from any thread.
 
     Raises:
         DependencyError: TensorRT, a provider of device memory, the driver or the GPU is missing.
@@ -69,6 +68,7 @@ class TensorRTBackend:
         provider: str | None = None,
         use_graph: bool = True,
         clock: Callable[[], int] = time.monotonic_ns,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         identity = identity_of(path, manifest)
         self._trt = load_runtime(identity.runtime)
@@ -84,7 +84,7 @@ class TensorRTBackend:
         """``used``, or why the network is not launched as a CUDA graph."""
         self._path, self._manifest, self._identity = path, manifest, identity
         self._use_graph, self._clock = use_graph, clock
-        self._complaints: deque[str] = deque(maxlen=MESSAGES)
+        self._messages = Messages(path.name, warn)
         self._parents: dict[str, Any] = {}
         self._held = ExitStack()
         self._feed_address: int | None = None
@@ -92,7 +92,7 @@ class TensorRTBackend:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._memory: DeviceMemory = open_memory(self._provider)
-            stack.callback(self._memory.close)
+            stack.push(self._release)
             self._load(stack)
             self._buffers()
             self._stream = self._memory.stream()
@@ -118,7 +118,7 @@ class TensorRTBackend:
         self.feeds, self.fetches = {}, {}
         self._feed_address = None
         self._launch = self._enqueue
-        self._held.close()
+        self._held.__exit__(kind, error, trace)
 
     def infer(self, stamps: EngineStamps) -> None:
         """Run once on `feeds`, write `fetches` and fill `stamps`.
@@ -164,6 +164,19 @@ class TensorRTBackend:
         inspector.execution_context = self._context
         return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
 
+    def _release(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._memory.close()
+        except BackendError:
+            # After most errors of CUDA every release fails with the same one: that is no news.
+            if error is None:
+                raise
+
     def _read(self, events: dict[str, Any]) -> DeviceDurations:
         elapsed = self._memory.elapsed_ms
         return DeviceDurations(
@@ -173,8 +186,11 @@ class TensorRTBackend:
         )
 
     def _load(self, stack: ExitStack) -> None:
-        logger = _logger(self._trt, self._complaints)
-        runtime = self._trt.Runtime(logger)
+        listener = logger(self._trt, self._messages)
+        runtime = self._trt.Runtime(listener)
+        if self._identity.version_compatible:
+            # Such a plan brings code of TensorRT's own; its manifest vouches for all its bytes.
+            runtime.engine_host_code_allowed = True
         if self._identity.dla_core is not None:
             runtime.DLA_core = self._identity.dla_core
         self._engine = runtime.deserialize_cuda_engine(self._path.read_bytes())
@@ -190,7 +206,7 @@ class TensorRTBackend:
                 f"{self.name} has no room to run {self._path}: {self._why()}; close other programs"
             )
         # TensorRT wants contexts gone before their engine, and engines before their runtime.
-        for name, owned in (("logger", logger), ("runtime", runtime)):
+        for name, owned in (("logger", listener), ("runtime", runtime)):
             stack.callback(self._parents.pop, name)
             self._parents[name] = owned
         stack.callback(setattr, self, "_engine", None)
@@ -241,7 +257,7 @@ class TensorRTBackend:
             self.graph_note = str(error)
 
     def _why(self) -> str:
-        return "; ".join(self._complaints) or "it gave no reason"
+        return "; ".join(self._messages.errors) or "it gave no reason"
 
 
 def load_runtime(package: str) -> ModuleType:
@@ -281,25 +297,9 @@ def require_fit(path: Path, identity: EngineIdentity, version: str, gpu: Gpu | N
     found = misfits(
         identity, runtime=identity.runtime, version=version, platform=this_platform(),
         gpu=gpu.name, compute_capability=gpu.compute_capability,
+        multiprocessors=gpu.multiprocessors,
     )  # fmt: skip
     if found:
         raise BackendError(
             f"{path.name} cannot run here: {'; '.join(found)}; build it here with `hyperseg build`"
         )
-
-
-def _logger(trt: ModuleType, complaints: deque[str]) -> Any:
-    """TensorRT's logger that keeps errors for our messages and prints nothing."""
-    severity = trt.ILogger.Severity
-
-    class Keep(trt.ILogger):  # type: ignore[name-defined, misc]
-        """Keeps what TensorRT reports as an error."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, level: Any, message: str) -> None:
-            if level in (severity.ERROR, severity.INTERNAL_ERROR):
-                complaints.append(" ".join(message.split()))
-
-    return Keep()

@@ -4,6 +4,10 @@ With detailed profiling verbosity a layer is an object with inputs and outputs w
 ``Format/Datatype`` names type and layout, in short (``Half``) or in words (``Channel major FP16
 format where channel % 8 == 0``). With less verbosity there are names only, which say nothing.
 TensorRT 10 lists ``Bindings`` as names, 11 ``I/O Tensors`` as objects.
+
+What goes to a DLA, or into a fused graph, is one layer, such as
+``{ForeignNode[Conv_0...Concat_198]}``, that tells nothing of what is in it: it computes, in the
+precision of its formats.
 """
 
 from __future__ import annotations
@@ -31,6 +35,10 @@ _TYPES = (
 """Precision by what the inspector writes, most telling first."""
 _COMPUTES = re.compile(r"conv|gemm|matmul|matrix|correlation|fully", re.IGNORECASE)
 """Layer types and origins where the arithmetic is; the rest moves data or is small."""
+_WHOLE = re.compile(r"\bdla\b|ForeignNode\[", re.IGNORECASE)
+"""Types and names of layers that are a part of the network in one piece."""
+_ARITHMETIC = ("int8", "fp8", "fp16", "bf16", "tf32", "fp32")
+"""What a convolution can compute in; pictures and masks at the ends of a piece are of others."""
 UNKNOWN = "unknown"
 
 
@@ -46,7 +54,7 @@ class LayerPrecision:
     output: str
     """Of its first output."""
     computes: bool
-    """It multiplies and adds: a convolution or a matrix product."""
+    """It multiplies and adds: a convolution, a matrix product, or a piece of the network."""
     tactic: str = ""
 
 
@@ -109,6 +117,10 @@ def _layer(layer: dict[str, Any]) -> LayerPrecision:
     weights = layer.get("Weights")
     stored = _precision(str(weights.get("Type", ""))) if isinstance(weights, dict) else UNKNOWN
     first, output = _first(layer.get("Inputs")), _first(layer.get("Outputs"))
+    if _WHOLE.search(kind) or _WHOLE.search(name):
+        formats = (*_formats(layer.get("Inputs")), *_formats(layer.get("Outputs")))
+        precision = next((p for p in formats if p in _ARITHMETIC), UNKNOWN)
+        return LayerPrecision(name, kind, precision, output, computes=True, tactic=tactic)
     words = (kind, str(layer.get("ParameterType", "")), str(layer.get("Metadata", "")))
     computes = any(_COMPUTES.search(word) for word in words) and kind != "Reformat"
     precision = next((p for p in (stored, first, output) if p != UNKNOWN), UNKNOWN)
@@ -116,11 +128,16 @@ def _layer(layer: dict[str, Any]) -> LayerPrecision:
 
 
 def _first(tensors: object) -> str:
-    if isinstance(tensors, list) and tensors and isinstance(tensors[0], dict):
-        tensor = tensors[0]
-        words = tensor.get("Format/Datatype") or tensor.get("Datatype") or tensor.get("DataType")
-        return _precision(str(words or ""))
-    return UNKNOWN
+    return next(iter(_formats(tensors)), UNKNOWN)
+
+
+def _formats(tensors: object) -> list[str]:
+    """The precision of each tensor that a layer lists, in order."""
+    if not isinstance(tensors, list):
+        return []
+    keys = ("Format/Datatype", "Datatype", "DataType")
+    found = [tensor if isinstance(tensor, dict) else {} for tensor in tensors]
+    return [_precision(str(next(filter(None, map(tensor.get, keys)), ""))) for tensor in found]
 
 
 def _precision(words: str) -> str:

@@ -1,8 +1,13 @@
-"""Device memory by pycuda, in the primary context that TensorRT works in too."""
+"""Device memory by pycuda, in the primary context that TensorRT works in too.
+
+pycuda works in the context that is current in the calling thread, and ends the process when a
+thread ends with a context of its own still current. A model may be opened, run and closed by three
+threads, so each call makes the context current and takes it back.
+"""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +18,7 @@ from edge_runtime.backends.tensorrt.memory import HostBuffer
 from edge_runtime.errors import BackendError, DependencyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class PycudaMemory:
@@ -29,13 +34,11 @@ class PycudaMemory:
         try:
             driver.init()
             device = driver.Device(0)
-            context = device.retain_primary_context()
+            self._context = device.retain_primary_context()
         except driver.Error as error:
             raise DependencyError(
                 f"{self.name} finds no usable GPU ({error}); engines run on a GPU only"
             ) from error
-        context.push()
-        self._held.callback(context.pop)
         attributes = driver.device_attribute
         self.integrated = bool(device.get_attribute(attributes.INTEGRATED))
         self._streams: dict[int, Any] = {}
@@ -52,7 +55,9 @@ class PycudaMemory:
         array = self._try(
             "pagelocked_empty", driver.pagelocked_empty, size, np.uint8, mem_flags=flags
         )
-        device = int(array.base.get_device_pointer()) if mapped else None
+        device = None
+        if mapped:
+            device = int(self._try("get_device_pointer", array.base.get_device_pointer))
         # Dropping the last view frees it; the stack holds one until `close`.
         self._held.callback(lambda held: None, array)
         return HostBuffer(array, array.ctypes.data, device)
@@ -99,11 +104,29 @@ class PycudaMemory:
 
     def close(self) -> None:
         """See `DeviceMemory.close`."""
-        self._streams.clear()
-        self._held.close()
+        with self._current("close"):
+            self._streams.clear()
+            self._held.close()
 
     def _try(self, name: str, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        try:
+        with self._current(name):
             return call(*arguments, **named)
+
+    @contextmanager
+    def _current(self, name: str) -> Iterator[None]:
+        """Let this thread work in the context.
+
+        Raises:
+            BackendError: CUDA failed in what `name` says.
+        """
+        try:
+            self._context.push()
+            try:
+                yield
+            except BaseException:
+                with suppress(driver.Error):  # what failed first is the news
+                    self._context.pop()
+                raise
+            self._context.pop()
         except driver.Error as error:
             raise BackendError(f"CUDA failed in pycuda's {name}: {error}") from error

@@ -36,6 +36,17 @@ MYELIN = layer("gemm", "Half NHWC8", "Half", Metadata="[ONNX Layer: node_conv2d]
 CORRELATION = layer("correlation", "Int8", "Half", Metadata="[ONNX Layer: stem/Conv]")
 
 
+DLA = {**layer("DLA", "UInt8", "Half"), "Name": "{ForeignNode[Conv_0...Concat_198]}"}
+DLA_INT8 = {
+    **DLA, "Inputs": [{"Name": "to nvm", "Format/Datatype": "Thirty-two wide row major Int8"}],
+}  # fmt: skip
+MYELIN_WHOLE = {
+    **layer("Myelin", "Row major linear FP16 format", "UInt8"), "Name": "{ForeignNode[a...b]}",
+}  # fmt: skip
+DLA_MUTE = {"Name": "{ForeignNode[Conv_0...Conv_9]}", "LayerType": "DLA"}
+"""After NVIDIA/TensorRT#3143, where a part on a DLA is one layer of that name."""
+
+
 def inspected(*layers: object, **more: object) -> str:
     return json.dumps({"Layers": list(layers), "Bindings": ["frame", "mask"], **more})
 
@@ -49,6 +60,10 @@ def inspected(*layers: object, **more: object) -> str:
         (MYELIN, "fp16", True),
         (CORRELATION, "int8", True),
         (REFORMAT, "fp32", False),
+        (DLA, "fp16", True),
+        (DLA_INT8, "int8", True),
+        (MYELIN_WHOLE, "fp16", True),
+        (DLA_MUTE, "unknown", True),
         (layer("kgen", "BFloat16", "BFloat16"), "bf16", False),
         (layer("kgen", "UInt8", "Half"), "uint8", False),
         ({"Name": "shuffle", "LayerType": "Shuffle"}, "unknown", False),
@@ -74,7 +89,13 @@ def test_version_11s_form_is_read_too():
 
 @pytest.mark.parametrize(
     ("asked", "layers"),
-    [("fp32", [FLOAT_CONV]), ("fp16", [FLOAT_CONV, HALF_CONV]), ("int8", [INT8_CONV, HALF_CONV])],
+    [
+        ("fp32", [FLOAT_CONV]),
+        ("fp16", [FLOAT_CONV, HALF_CONV]),
+        ("int8", [INT8_CONV, HALF_CONV]),
+        ("fp16", [REFORMAT, DLA]),
+        ("int8", [REFORMAT, DLA_INT8]),
+    ],
 )
 def test_what_was_asked_for_and_built_is_accepted(asked, layers):
     require_precision(read_inspector(inspected(*layers)), asked)
@@ -85,6 +106,8 @@ def test_what_was_asked_for_and_built_is_accepted(asked, layers):
     [
         ("fp16", [FLOAT_CONV, REFORMAT]),
         ("int8", [HALF_CONV, FLOAT_CONV]),
+        ("int8", [DLA]),
+        ("fp16", [DLA_MUTE]),
         # A quantiser that writes INT8 does not make the convolution behind it one.
         ("int8", [layer("Reformat", "Float", "Int8"), FLOAT_CONV]),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -91,7 +92,7 @@ def test_every_call_of_the_runtime_library_exists_in_the_real_package():
 
 
 USED = {
-    "Runtime": ("deserialize_cuda_engine", "DLA_core"),
+    "Runtime": ("deserialize_cuda_engine", "DLA_core", "engine_host_code_allowed"),
     "ICudaEngine": (
         "num_io_tensors", "get_tensor_name", "get_tensor_shape", "get_tensor_dtype",
         "get_tensor_mode", "create_execution_context", "create_engine_inspector",
@@ -111,7 +112,32 @@ def test_every_name_of_tensorrt_exists_in_the_real_rtx_package():
     missing = [f"{kind}.{name}" for kind, names in USED.items() for name in names
                if not hasattr(getattr(trt, kind), name)]  # fmt: skip
     assert missing == []
-    assert {"ERROR", "INTERNAL_ERROR"} <= set(dir(trt.ILogger.Severity))
+    assert {"WARNING", "ERROR", "INTERNAL_ERROR"} <= set(dir(trt.ILogger.Severity))
+
+
+ANSWERING = """
+int cuInit(unsigned flags) { return 0; }
+int cuDeviceGet(int *device, int index) { *device = index; return 0; }
+int cuDeviceGetName(char *name, int size, int device) { name[0] = 'G'; name[1] = 0; return 0; }
+int cuDeviceTotalMem_v2(unsigned long *bytes, int device) { *bytes = 8ul << 30; return 0; }
+int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == 16 ? 8 : attribute == 18 ? 1 : attribute == 75 ? 8 : 7;
+    return 0;
+}
+"""
+"""A driver with one device; the numbers of attributes are those of NVIDIA's cuda.h."""
+
+
+def test_the_driver_tells_how_large_the_gpu_is(tmp_path):
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler: apt-get install gcc")
+    source, library = tmp_path / "driver.c", tmp_path / "libdriver.so"
+    source.write_text(ANSWERING)
+    command = [compiler, "-shared", "-fPIC", "-o", str(library), str(source)]
+    subprocess.run(command, check=True, timeout=60)
+    assert query_gpu(library=str(library)) == Gpu("G", "8.7", 8192, True, "12.6", multiprocessors=8)
 
 
 def test_a_missing_runtime_names_its_package(monkeypatch):

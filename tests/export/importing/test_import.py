@@ -66,6 +66,21 @@ def frame_of(size: tuple[int, int] = SIZE) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
 
 
+@pytest.mark.parametrize("end", ["", "argmax"])
+def test_a_network_of_weights_that_are_no_numbers_is_not_imported(end, tmp_path):
+    """Every comparison with NaN is false, and an argmax of NaN is an id like any other."""
+    graph = onnx.load(write(Strided(end=end), tmp_path / "theirs.onnx"))
+    for tensor in graph.graph.initializer:
+        if len(tensor.dims) == 4:
+            nothing = numpy_helper.to_array(tensor) * np.float32(np.nan)
+            tensor.CopyFrom(numpy_helper.from_array(nothing, tensor.name))
+    onnx.save(graph, tmp_path / "nan.onnx")
+
+    with pytest.raises(ParityError, match=r"imported graph gives \d+ scores that are NaN"):
+        import_model(tmp_path / "nan.onnx", options(tmp_path))
+    assert not (tmp_path / "out.onnx").exists()
+
+
 STYLES = {
     "scores at stride 8": (lambda p: write(Strided(), p), {}),
     "scores at stride 1": (lambda p: write(Strided(stride=1), p), {}),

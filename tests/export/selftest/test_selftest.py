@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper, numpy_helper
 
-from edge_runtime.artifacts import read_manifest
+from edge_runtime.artifacts import create_artifact, read_manifest
 from edge_runtime.backends.base import open_backend
 from edge_runtime.bench.figures import summarise, trtexec_percentile
 from edge_runtime.cli import main
@@ -89,9 +92,35 @@ def test_a_machine_without_a_gpu_says_what_was_not_run(model, tmp_path, capsys):
             built = by_what["build", f"engine {precision}"]
             assert built["status"] == "done"
             assert "not executed here" in built["result"]["label"]
+            assert by_what["parity", f"engine {precision}"]["status"] == "not run"
     assert len(account["not_run"]) >= 4
     shown = capsys.readouterr().out
     assert "not run  latency    engine fp16" in shown
+
+
+def test_where_nothing_could_be_compared_the_test_has_failed(model, tmp_path, monkeypatch, capsys):
+    """The engines' figures alone would be those of any model."""
+    output, int8 = tmp_path / "self.json", tmp_path / "int8.onnx"
+    graph = onnx.load(model)
+    decider = next(node for node in graph.graph.node if node.op_type == "ArgMax")
+    place = list(graph.graph.node).index(decider)
+    restore = helper.make_node("DequantizeLinear", ["q", "step"], ["restored"], name="dq")
+    graph.graph.node.insert(place, restore)
+    quantise = helper.make_node("QuantizeLinear", [decider.input[0], "step"], ["q"], name="q")
+    graph.graph.node.insert(place, quantise)
+    graph.graph.initializer.append(numpy_helper.from_array(np.float32(0.1), "step"))
+    decider.input[0] = "restored"
+    described = read_manifest(model)
+    create_artifact(int8, described, lambda part: part.write_bytes(graph.SerializeToString()))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    arguments = ["selftest", str(model), "--int8", str(int8), "-o", str(output)]
+    assert main([*arguments, "--runtime", "tensorrt", "--duration", "0.1", "--threads", "1"]) == 3
+    account = json.loads(output.read_text())
+    (parity,) = [entry for entry in account["entries"] if entry["step"] == "parity"]
+    assert parity["status"] == "failed"
+    assert parity["reason"].startswith("nothing was compared: the package 'onnxruntime'")
+    assert "hyperseg-edge[ort]" in parity["reason"]
+    capsys.readouterr()
 
 
 def test_what_was_not_run_is_no_failure_and_a_failure_is_one():

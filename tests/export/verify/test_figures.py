@@ -99,6 +99,42 @@ def test_a_clear_pixel_may_not_flip():
     assert verdict.reasons == ("8 pixels change class that rounding cannot change",)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_numbers_fail_whatever_the_floor(value):
+    # given: a class that never wins, so that no pixel changes
+    reference = np.concatenate([SCORES, np.full((1, 2, 4), -9.0)])
+    found = reference.copy()
+    found[2] = value
+    mask = answer(SCORES).mask
+    result = Tally()
+    result.add(Answer(mask, reference), Answer(mask, found), np.ones((2, 4), bool))
+
+    verdict = judge(result, Floor(rms=1.0, largest=10.0, signal=1e3, flips=1.0))
+
+    assert verdict.status == "failed"
+    assert verdict.reasons == ("8 scores are NaN or infinite",)
+    figures = result.figures()
+    assert figures.non_finite == 8
+    assert figures.max_abs_error is figures.rms_error is figures.sqnr_db is None
+
+
+def test_scores_of_another_size_must_be_numbers_too():
+    mask = np.zeros((2, 4), np.uint8)
+    result = Tally()
+    result.add(Answer(mask), Answer(mask, coarse=np.full((2, 1, 2), np.nan)))
+    assert judge(result, Floor.of([tally(0.01)])).status == "failed"
+
+
+def test_a_floor_that_is_no_number_lets_nothing_pass():
+    trial = Tally()
+    trial.add(answer(SCORES), Answer(answer(SCORES).mask, SCORES * np.nan))
+    floor = Floor.of([trial, tally(0.01)])
+    verdict = judge(tally(5.0), floor)
+    assert floor.rms == pytest.approx(0.01)
+    assert verdict.status == "undecided"
+    assert verdict.reasons == ("rounding alone makes 16 scores NaN or infinite",)
+
+
 def test_the_worst_trial_makes_the_floor():
     floor = Floor.of([tally(0.01), tally(0.03)])
     assert floor.rms == pytest.approx(0.03)

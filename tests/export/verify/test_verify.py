@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -17,14 +20,17 @@ from edge_runtime.artifacts import create_artifact, read_manifest
 from edge_runtime.backends import ort
 from edge_runtime.backends.blocked.load import Prepared
 from edge_runtime.cli import main
-from edge_runtime.errors import OptionError, SourceError
+from edge_runtime.engines.identity import OPTIONS_KEY, EngineIdentity
+from edge_runtime.errors import OptionError, ParityError, SourceError
 from export.export import export
 from export.fp16 import to_fp16
+from export.half import make_half
 from export.importing.importer import import_model
 from export.importing.options import IMAGENET, ImportOptions
 from export.noise import ROUNDING, jittered
 from export.options import ExportOptions
 from export.probe_frames import probe_frames
+from export.verify.nodes import find_parting
 from export.verify.options import VerifyOptions
 from export.verify.page import page
 from export.verify.report import as_json
@@ -36,6 +42,7 @@ from training.checkpoint import save_checkpoint
 from training.presets import preset
 
 OPTIONS = VerifyOptions(frames=2, threads=1)
+ELSEWHERE = EngineIdentity("a" * 64, "fp16", "strong", "tensorrt", "10.3.0", "linux-aarch64")
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +208,128 @@ def test_a_quantised_model_that_collapsed_fails_and_a_fair_one_passes(model):
     coarse = variant(model, "int3", quantised(3))
     assert statuses(verify([str(model), str(fair)], OPTIONS)[0])["Q/DQ"] == "passed"
     assert statuses(verify([str(model), str(coarse)], OPTIONS)[0])["Q/DQ"] == "failed"
+
+
+def poisoned(graph: onnx.ModelProto, value: float = np.nan) -> onnx.ModelProto:
+    """`value` added to the scores of the class that wins least."""
+    decider = next(node for node in graph.graph.node if node.op_type == "ArgMax")
+    poison = np.zeros((1, 8, 1, 1), np.float32)
+    poison[0, 3] = value
+    graph.graph.initializer.append(numpy_helper.from_array(poison, "poison"))
+    add = onnx.helper.make_node("Add", [decider.input[0], "poison"], ["poisoned"], name="add")
+    decider.input[0] = "poisoned"
+    graph.graph.node.insert(list(graph.graph.node).index(decider), add)
+    return graph
+
+
+def without_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """NaN for the weights of a convolution in the middle."""
+    tensor = [t for t in graph.graph.initializer if len(t.dims) == 4][1]
+    nothing = np.full_like(numpy_helper.to_array(tensor), np.nan)
+    tensor.CopyFrom(numpy_helper.from_array(nothing, tensor.name))
+    return graph
+
+
+@pytest.mark.parametrize(("spoil", "classes"), [(poisoned, 1), (without_weights, 8)])
+def test_scores_that_are_nan_fail_and_the_report_stays_json(spoil, classes, model, tmp_path):
+    # given: a half model; with one class that is NaN its masks are nearly the reference's
+    half = variant(model, "nan-half", lambda graph: spoil(to_fp16(graph)))
+    report, html = tmp_path / "v.json", tmp_path / "v.html"
+
+    code = main(["verify", str(model), str(half), "--frames", "1", "--threads", "1", "--nodes",
+                 "--report", str(report), "--html", str(html)])  # fmt: skip
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    assert code == 3
+    facts = json.loads(report.read_text(), parse_constant=refuse)
+    stage = next(stage for stage in facts["stages"] if stage["name"] == "FP16")
+    assert stage["status"] == "failed"
+    assert stage["reasons"] == [f"{classes * SIZE[0] * SIZE[1]} scores are NaN or infinite"]
+    assert stage["figures"]["max_abs_error"] is None
+    assert stage["probes"][0]["max_abs_error"] is None
+    assert stage["reasons"][0] in Page(html.read_text()).texts
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_reference_that_is_no_number_is_refused_in_one_line(model, value, capsys):
+    broken = variant(model, "broken", lambda graph: poisoned(graph, value))
+    assert main(["verify", str(broken), "--frames", "1", "--threads", "1", "--quiet"]) == 3
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1, error
+    assert f"{SIZE[0] * SIZE[1]} scores of the reference" in error
+    assert "broken.onnx" in error
+    with pytest.raises(ParityError, match="the FP32 graph gives"):
+        make_half(broken, broken.with_name("half-of-broken.onnx"))
+
+
+def test_scores_that_are_decided_on_before_they_are_upsampled_must_be_numbers_too(tmp_path):
+    source = write(Strided(stride=4, end="argmax"), tmp_path / "theirs.onnx")
+    path = tmp_path / "ids.onnx"
+    import_model(source, ImportOptions(path, "a,b,c,d,e,f,g,h", mean=IMAGENET[0], std=IMAGENET[1]))
+    options = replace(OPTIONS, frames=1)
+    half = variant(path, "nan-half", lambda graph: poisoned(to_fp16(graph)))
+    found = verify([str(path), str(half)], options)[0]
+    assert next(stage for stage in found.stages if stage.name == "FP16").status == "failed"
+    with pytest.raises(ParityError, match="scores of the reference"):
+        verify([str(variant(path, "nan", poisoned))], options)
+
+
+def test_the_first_node_that_gives_nan_is_named(model):
+    graph = onnx.shape_inference.infer_shapes(onnx.load(model))
+    other = without_weights(onnx.load(model))
+    tensor = [t for t in other.graph.initializer if len(t.dims) == 4][1]
+    frame = probe_frames(SIZE, 1, *IMAGENET)[0]
+    parting = find_parting(graph, other, frame, "fp32", gate=4.0)
+    reader = next(node for node in graph.graph.node if tensor.name in node.input)
+    assert parting.first is not None
+    assert parting.first.value == reader.output[0]
+
+
+def unreadable(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """A node of an operator that nobody has."""
+    node = next(node for node in graph.graph.node if node.op_type == "ArgMax")
+    cast = onnx.helper.make_node(
+        "Nobodys", [node.input[0]], ["nobodys"], name="nobodys", domain="com.example"
+    )
+    node.input[0] = "nobodys"
+    graph.graph.node.insert(list(graph.graph.node).index(node), cast)
+    graph.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    return graph
+
+
+def test_a_file_that_was_given_and_does_not_run_has_failed(model, tmp_path):
+    half = variant(model, "refused-half", lambda graph: unreadable(to_fp16(graph)))
+    manifest = replace(
+        read_manifest(model), kind="engine",
+        options={OPTIONS_KEY: msgspec.to_builtins(ELSEWHERE)},
+    )  # fmt: skip
+    engine = tmp_path / "elsewhere.engine"
+    create_artifact(engine, manifest, lambda part: part.write_bytes(b"an engine"))
+
+    found, _ = verify([str(model), str(half), str(engine)], replace(OPTIONS, frames=1))
+
+    stages = {stage.name: stage for stage in found.stages}
+    assert not found.passed
+    refused = stages["FP16"]
+    assert (refused.status, refused.subject) == ("failed", "refused-half.onnx")
+    assert "refuses the graph" in refused.reasons[0]
+    foreign = stages["engine (fp16, tensorrt)"]
+    assert (foreign.status, foreign.subject) == ("failed", "elsewhere.engine")
+    assert stages["Q/DQ"].status == "not done"
+
+
+def test_a_device_without_torch_can_verify(model):
+    """As docs/jetson.md has it: no torch on the device, and `verify` in step 4."""
+    command = (
+        "import sys; sys.modules['torch'] = None; from edge_runtime.cli import main; "
+        f"sys.exit(main(['verify', {str(model)!r}, '--frames', '1', '--threads', '1', '--quiet']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_minimum_asked_for_is_a_gate_too(model):

@@ -3,6 +3,9 @@
 Line 1 is ``TRT-<version>-<algorithm>``; every other line is ``<tensor>: <hex>``, the eight hex
 digits of a big-endian float32, ``amax / 127``. TensorRT splits at the last colon of a line, so
 names may hold colons. A cache is a by-product here: the same ranges are in the Q/DQ graph.
+
+A cache does not say whose it is. So the same ranges are written beside it, as a table that names
+its model (`edge_runtime.range_table`): a cache with such a table is refused for any other model.
 """
 
 from __future__ import annotations
@@ -15,9 +18,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from edge_runtime.errors import ArtifactError, OptionError
+from edge_runtime.range_table import read_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from edge_runtime.artifacts import Manifest
 
 Algorithm = Literal["EntropyCalibration2", "MinMaxCalibration"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
@@ -178,3 +185,35 @@ def explain_cache(
         found / len(set(wanted)) if wanted else 1.0,
         tuple(refusals),
     )
+
+
+def table_of(cache: Path) -> Path:
+    """Where the table of a cache lies: beside it."""
+    return cache.with_name(cache.name + ".json")
+
+
+def load_cache(path: Path, manifest: Manifest) -> tuple[CalibrationCache, bool]:
+    """A cache, and whether it is known to be of the model that `manifest` describes.
+
+    Raises:
+        ArtifactError: it cannot be read, is another model's, or was altered since it was written.
+    """
+    try:
+        # Bytes, not text: universal newlines would alter names that hold a carriage return.
+        text = path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"cannot read the cache {path}: {error}") from error
+    try:
+        cache = read_cache(text)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path} is no calibration cache: {error}") from error
+    if not table_of(path).is_file():
+        return cache, False
+    table = read_ranges(table_of(path), manifest)
+    wanted = cache_of(table.ranges, version=cache.version)
+    if wanted.scales != cache.scales:
+        raise ArtifactError(
+            f"{path} does not hold the ranges of {table_of(path).name} beside it; one of them was "
+            "altered: write the cache again"
+        )
+    return cache, True
