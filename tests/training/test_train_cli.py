@@ -292,6 +292,6 @@ def test_a_checkpoint_that_goes_on_tells_what_the_first_encoder_started_from(dat
     assert main(["train", "--run", str(run), "--resume", "--minutes", "100"]) == 0
 
     # then
-    manifest = read_manifest(run / "checkpoint.safetensors", kind="checkpoint")
+    manifest = read_manifest(run / "last.safetensors", kind="checkpoint")
     assert manifest.options["training"]["step"] == 3
     assert manifest.options["training"]["encoder_weights"] == "imagenet"
