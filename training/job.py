@@ -85,7 +85,7 @@ def run(
     with processes(values.get("device", "auto")) as ranks:
         if not ranks.main:
             display = Display(_say_nothing)
-        stored = ranks.from_main(lambda: _stored_options(folder, mode, display.report))
+        stored = ranks.from_main(lambda: _stored_options(folder, mode, ranks.size, display.report))
         base = recipe(values["preset"]) if stored is None else stored
         options = TrainOptions.from_values({**base, **values})
         if stored is not None:
@@ -107,18 +107,18 @@ def _say_nothing(line: str) -> None:
 
 
 def _stored_options(
-    folder: Path, mode: Mode, report: Callable[[str], None]
+    folder: Path, mode: Mode, size: int, report: Callable[[str], None]
 ) -> dict[str, Any] | None:
     """The options of the run to continue; None for a new run, whose folder is then made."""
     if mode == "resume":
-        return _options_of(load_state(folder))
+        return _options_of(load_state(folder), size)
     if holds_run(folder):
         if mode == "new":
             raise OptionError(
                 f"{folder} already holds a run; continue it with --resume, or choose another folder"
             )
         try:
-            return _options_of(load_state(folder))
+            return _options_of(load_state(folder), size)
         except ArtifactError as error:
             report(f"no state to continue: {error}; beginning anew")
     try:
@@ -135,9 +135,15 @@ def _first_encoder(init: str) -> str | None:
     return weights
 
 
-def _options_of(state: RunState) -> dict[str, Any]:
-    """What a run goes on with unless it is told otherwise: bit for bit as it began."""
-    return {**state.options, **state.rounding}
+def _options_of(state: RunState, size: int) -> dict[str, Any]:
+    """What a run goes on with unless it is told otherwise: bit for bit as it began.
+
+    With another number of processes that cannot be, and the threads are those of each process.
+    """
+    rounding = dict(state.rounding)
+    if rounding.pop("processes", size) != size:
+        del rounding["threads"]
+    return {**state.options, **rounding}
 
 
 def _tell_rounding(
@@ -150,8 +156,8 @@ def _tell_rounding(
                 f"{name} was {before}, is {getattr(options, name)}: sums are rounded otherwise, so "
                 "the weights will not be those of an uninterrupted run to the bit"
             )
-    cores = usable_cores()
-    if (threads := options.threads or 1) > cores:
+    threads, cores = stored.get("threads"), usable_cores()
+    if threads is not None and threads == options.threads and threads > cores:
         report(
             f"continuing with {threads} threads, as it began, on {cores} cores; --threads {cores} "
             "is quicker but rounds otherwise"

@@ -251,7 +251,7 @@ class Run:
             rng=join_rng(self.ranks.gather(rng_state())),
             scaler=self.scaler.state_dict(),
             auxiliary={} if auxiliary is None else auxiliary.state_dict(),
-            rounding=rounding_of(self.options),
+            rounding=rounding_of(self.options, self.ranks.size),
         )
         self.ranks.from_main(lambda: save_state(self.setup.folder, state))
 

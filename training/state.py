@@ -50,8 +50,8 @@ class RunState:
     auxiliary: dict[str, Any] = field(default_factory=dict)
     """Weights of the auxiliary head; empty without one."""
     rounding: dict[str, Any] = field(default_factory=dict)
-    """The options that change results by rounding alone, ``threads`` and ``compile``, as they were
-    in effect; empty in states of an earlier version."""
+    """What changes results by rounding alone, as it was in effect: the options ``threads``, of each
+    process, and ``compile``, and ``processes``; empty in states of an earlier version."""
 
 
 def rng_state() -> dict[str, torch.Tensor]:
@@ -169,9 +169,10 @@ def _read(path: Path) -> RunState:
     return RunState(**values)
 
 
-def rounding_of(options: TrainOptions) -> dict[str, Any]:
-    """`RunState.rounding` of this process: sums over more threads have other roundings."""
-    return {"threads": torch.get_num_threads(), "compile": options.compile}
+def rounding_of(options: TrainOptions, processes: int) -> dict[str, Any]:
+    """`RunState.rounding` now: sums over more threads have other roundings."""
+    threads = torch.get_num_threads()
+    return {"threads": threads, "compile": options.compile, "processes": processes}
 
 
 def check_same_run(state: RunState, lineage: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_runtime.artifacts import read_manifest
-from edge_runtime.engines.identity import differences, identity_of, misfits
+from edge_runtime.engines.identity import differences, identity_of, misfits, tuned_for
 from edge_runtime.engines.store import engine_files, open_engine, this_platform
 from edge_runtime.errors import ArtifactError, DependencyError
 
@@ -144,7 +144,6 @@ def _misfits(identity: EngineIdentity, machine: Machine) -> list[str]:
     return misfits(
         identity, runtime=machine.runtime, version=machine.version, platform=this_platform(),
         gpu=machine.gpu.name, compute_capability=machine.gpu.compute_capability,
-        multiprocessors=machine.gpu.multiprocessors,
     )  # fmt: skip
 
 
@@ -152,4 +151,5 @@ def _updates(identity: EngineIdentity, machine: Machine) -> list[str]:
     """What has changed under an engine: it still loads, but was tuned for what was before."""
     if identity.targets:
         return []
-    return differences(identity, replace(identity, cuda=machine.gpu.cuda, l4t=machine.l4t))
+    updated = replace(identity, cuda=machine.gpu.cuda, l4t=machine.l4t)
+    return differences(identity, updated) + tuned_for(identity, machine.gpu.multiprocessors)

@@ -8,7 +8,7 @@ identity's hash is its address.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -61,7 +61,8 @@ class EngineIdentity:
     fp16_sha256: str | None = None
     """Of the FP16 graph that was made of an FP32 model on the way; null where there was none."""
     multiprocessors: int | None = None
-    """Of the GPU it was built on; null in engines built before this was noted."""
+    """That the GPU it was built on had then, in its power mode; null in engines built before this
+    was noted."""
 
     @property
     def version_compatible(self) -> bool:
@@ -71,9 +72,15 @@ class EngineIdentity:
     @property
     def key(self) -> str:
         """Hex sha256 of all fields: the engine's address."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+        values = msgspec.to_builtins(self)
+        for name in _LATER:  # so that what was built before has the address that it had
+            if values[name] is None:
+                del values[name]
+        return hashlib.sha256(msgspec.json.encode(values, order="sorted")).hexdigest()
 
 
+_LATER = ("fp16_sha256", "multiprocessors")
+"""Fields that the first engines did not have."""
 _WORDS = {
     "onnx_sha256": "the ONNX model",
     "precision": "the precision",
@@ -113,7 +120,6 @@ def misfits(
     platform: str,
     gpu: str | None,
     compute_capability: str | None,
-    multiprocessors: int | None = None,
 ) -> list[str]:
     """In words, why an engine cannot run here; empty if nothing speaks against it.
 
@@ -126,7 +132,6 @@ def misfits(
         platform: of this machine, such as ``linux-x86_64``.
         gpu: name of this machine's GPU; None for none.
         compute_capability: of that GPU.
-        multiprocessors: of that GPU; None: not known, and not compared.
     """
     pairs: list[tuple[str, object, object]] = [
         ("runtime", built.runtime, runtime),
@@ -140,8 +145,6 @@ def misfits(
             ("gpu", built.gpu, gpu),
             ("compute_capability", built.compute_capability, compute_capability),
         ]
-        if None not in (built.multiprocessors, multiprocessors):
-            pairs.append(("multiprocessors", built.multiprocessors, multiprocessors))
     found = [
         f"{_WORDS[name]} was {_shown(have)} and is {_shown(want)} here"
         for name, have, want in pairs
@@ -153,6 +156,21 @@ def misfits(
             f"{_shown(compute_capability)}"
         )
     return found
+
+
+def tuned_for(built: EngineIdentity, multiprocessors: int | None) -> list[str]:
+    """In words, that an engine loads here but was tuned for more or fewer multiprocessors.
+
+    It may be another board (an Orin Nano, NX and AGX all call their GPU Orin) or another power mode
+    of this one, most of which switch multiprocessors off.
+
+    Args:
+        built: the engine's identity.
+        multiprocessors: of the GPU here as it is now; None: not known.
+    """
+    if _targets(built) or None in (built.multiprocessors, multiprocessors):
+        return []
+    return differences(built, replace(built, multiprocessors=multiprocessors))
 
 
 def identity_of(path: Path, manifest: Manifest) -> EngineIdentity:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.artifacts import manifest_path
 from edge_runtime.decode import mask_size
-from edge_runtime.errors import OptionError
+from edge_runtime.errors import OptionError, SinkError
 from edge_runtime.frames_log import FramesLog
 from edge_runtime.places import files_named, why_unwritable
 from edge_runtime.policy import parse_policy
@@ -110,7 +110,8 @@ def check_outputs(options: RunOptions, model: Path, sources: Sequence[str]) -> N
     """Fail before the run, not after it, and never write over what is read.
 
     Raises:
-        OptionError: an output is read as well, or the report cannot be written.
+        OptionError: an output is read as well.
+        SinkError: the report cannot be written; a disk may not be mounted yet.
     """
     model = model.resolve()
     read = {model, manifest_path(model)}
@@ -130,7 +131,7 @@ def check_outputs(options: RunOptions, model: Path, sources: Sequence[str]) -> N
         if output in read:
             raise OptionError(f"{output} is read and written; name another output")
     if (path := options.report) is not None and (reason := why_unwritable(path)) is not None:
-        raise OptionError(f"cannot write {path}: {reason}")
+        raise SinkError(f"cannot write {path}: {reason}")
 
 
 def _bridge(

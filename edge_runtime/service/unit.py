@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import OptionError
 from edge_runtime.service.command import ROOT, program
 from edge_runtime.service.places import STATUS_VARIABLE, unit_name
+from edge_runtime.sinks.blackbox.spool import KEPT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -172,7 +173,7 @@ def _service(name: str, command: Command, options: UnitOptions) -> list[str]:
         "# The run itself ends its helpers, and completes its files.",
         "KillMode=mixed",
         "TimeoutStopSec=60",
-        *_folders(name, command),
+        *_folders(name, command, options),
     ]
     if start[1:]:
         lines.append(f"Environment={quote(f'PYTHONPATH={ROOT}')}")
@@ -185,7 +186,7 @@ def _service(name: str, command: Command, options: UnitOptions) -> list[str]:
     return lines
 
 
-def _folders(name: str, command: Command) -> Iterator[str]:
+def _folders(name: str, command: Command, options: UnitOptions) -> Iterator[str]:
     own = unit_name(name)
     yield "# Outputs without a folder lie in the state folder, engines in the cache folder."
     yield f"StateDirectory={own}"
@@ -194,8 +195,11 @@ def _folders(name: str, command: Command) -> Iterator[str]:
     yield f"Environment=XDG_CACHE_HOME=%C/{own}"
     yield f"RuntimeDirectory={own}"
     yield f"Environment={STATUS_VARIABLE}=%t/{own}/status.json"
-    yield "# A black box keeps its last seconds there, for the start that follows a kill."
-    yield "RuntimeDirectoryPreserve=restart"
+    if options.manager == "system" and options.account is None:
+        yield "# There a black box leaves its last seconds to the start after a kill: systemd"
+        yield "# empties the shared memory of an account that exists only meanwhile."
+        yield "RuntimeDirectoryPreserve=yes"
+        yield f"Environment={KEPT_VARIABLE}=%t/{own}"
     if command.written:
         # "-": a disk that is not mounted is told by the run in its own words, not by systemd.
         places = (quote(f"-{folder}") for folder in command.written)

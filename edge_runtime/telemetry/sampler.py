@@ -116,15 +116,17 @@ class Sampler:
     def sample(self) -> None:
         """Read all sensors once."""
         begin = time.monotonic()
-        readings = read_all(self._sensors, self._failures)
-        self._note(readings)
+        failures: dict[str, str] = {}
+        readings = read_all(self._sensors, failures)
+        self._failures = failures | self._failures  # why each first did
+        self._note(readings, complete=not failures)
         self.latest = readings
         counts = self.throttle_counts
         self._log.add(readings, None if counts is None else sum(counts.values()), begin)
         self._samples += 1
         self._cost_s += time.monotonic() - begin
 
-    def _note(self, readings: Readings) -> None:
+    def _note(self, readings: Readings, *, complete: bool) -> None:
         groups = {
             "rail": readings.rails_w,
             "temperature": readings.temperatures_c,
@@ -141,9 +143,9 @@ class Sampler:
                 else:
                     track.add(value)
         self._answering = frozenset((group, name) for group in groups for name in groups[group])
-        self._note_throttling(readings)
+        self._note_throttling(readings, complete=complete)
 
-    def _note_throttling(self, readings: Readings) -> None:
+    def _note_throttling(self, readings: Readings, *, complete: bool) -> None:
         self._tells_throttling |= readings.tells_throttling
         for name, count in readings.events.items():
             first = self._events_first.setdefault(name, count)
@@ -152,7 +154,8 @@ class Sampler:
         for name in now:
             # A state counts when it begins.
             self._events[name] += name not in self._throttling
-        self._throttling = now
+        # What nobody told of is not over: it would count once more when it is told again.
+        self._throttling = now if complete else now | self._throttling
 
     @property
     def throttle_counts(self) -> dict[str, int] | None:

@@ -61,6 +61,9 @@ def provide_half(
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise
+        if there is not None:
+            report(f"taking {output.name} as it is: making one needs onnxruntime")
+            return there
         raise OptionError(
             f"{model.name} is FP32 and making an FP16 graph of it needs onnxruntime, which is not "
             f"installed: run `hyperseg export {model.name} --precision fp16 -o half.onnx` on a "

@@ -2,11 +2,12 @@
 
 import errno
 import os
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from edge_runtime.sinks.blackbox.spool import (
+    KEPT_VARIABLE,
     SEGMENTS,
     SHARED_MEMORY,
     Spool,
@@ -85,22 +86,34 @@ def test_half_a_record_ends_what_a_killed_run_has_left(tmp_path):
     own.leave()
 
 
-@pytest.mark.parametrize("kept", ["run", "run:other"])
-def test_a_service_leaves_its_last_seconds_where_systemd_keeps_them(tmp_path, monkeypatch, kept):
-    (tmp_path / "run").mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RUNTIME_DIRECTORY", kept)
+def test_a_service_leaves_its_last_seconds_where_systemd_keeps_them(tmp_path, monkeypatch):
+    monkeypatch.setenv(KEPT_VARIABLE, str(tmp_path))
 
     (place,) = claim(tmp_path / "boxes")
 
-    assert place.folder.parent == Path("run")
+    assert place.folder.parent == tmp_path
     place.leave()
+
+
+def test_half_of_what_is_free_is_left_to_others(tmp_path, monkeypatch):
+    free = SimpleNamespace(f_bavail=10, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _: free)
+    clock = FakeClock()
+    spool = spool_of(tmp_path, clock)
+    for number in range(100):
+        spool.append(bytes([number]) * 1500)
+        clock.pass_ms(100)
+
+    kept = [record[0] for record in spool.records()]
+
+    assert kept == list(range(kept[0], 100))
+    assert 5 * 4096 * 0.7 < 1500 * len(kept) <= 5 * 4096
 
 
 @pytest.mark.parametrize("kept", ["", "gone"])
 def test_without_a_kept_folder_spools_lie_in_shared_memory(tmp_path, monkeypatch, kept):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RUNTIME_DIRECTORY", kept)
+    monkeypatch.setenv(KEPT_VARIABLE, kept)
 
     (place,) = claim(tmp_path / "boxes")
 

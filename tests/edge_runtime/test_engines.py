@@ -19,6 +19,7 @@ from edge_runtime.engines.identity import (
     differences,
     identity_of,
     misfits,
+    tuned_for,
 )
 from edge_runtime.engines.locks import folder_lock
 from edge_runtime.engines.store import EngineStore, open_engine, sweep, this_platform
@@ -69,6 +70,11 @@ def test_every_field_changes_the_address_and_is_named_in_words(field):
     assert "here" in words
 
 
+def test_engines_that_were_built_before_later_fields_keep_their_address():
+    known = replace(ORIN, platform="linux-aarch64")
+    assert known.key == "5c78bb03da2364680de00177d6b54258be30b8a8f3d83891cd2f307803d623e5"
+
+
 def test_the_address_stays_the_same_between_processes():
     code = (
         "import msgspec, sys; from edge_runtime.engines.identity import EngineIdentity;"
@@ -112,23 +118,35 @@ def test_a_foreign_engine_is_explained_in_words(change, words):
         (("hardware=AMPERE_PLUS",), {"gpu": "Thor", "compute_capability": "11.0"}, True),
         (("hardware=AMPERE_PLUS",), {"gpu": "Turing", "compute_capability": "7.5"}, False),
         (("hardware=AMPERE_PLUS",), {"version": "10.4.0"}, False),
-        (("hardware=SAME_COMPUTE_CAPABILITY",), {"gpu": "twin", "multiprocessors": 4}, True),
+        (("hardware=SAME_COMPUTE_CAPABILITY",), {"gpu": "twin"}, True),
         (("hardware=SAME_COMPUTE_CAPABILITY",), {"compute_capability": "8.6"}, False),
-        ((), {"multiprocessors": 16}, True),
-        ((), {"multiprocessors": 4}, False),
-        ((), {"multiprocessors": None}, True),
     ],
 )
 def test_an_engine_fits_as_far_as_its_flags_say(flags, here, fits):
-    built = replace(ORIN, flags=flags, multiprocessors=16)
+    built = replace(ORIN, flags=flags)
     assert (misfits(built, **{**HERE, **here}) == []) == fits
 
 
-def test_an_engine_from_before_multiprocessors_were_noted_keeps_its_rule(manifest, tmp_path):
+@pytest.mark.parametrize(
+    ("flags", "built", "here", "told"),
+    [
+        ((), 16, 16, []),
+        ((), 16, 4, ["the GPU's number of multiprocessors was 16 and is 4 here"]),
+        ((), 16, None, []),
+        ((), None, 4, []),
+        (("hardware=SAME_COMPUTE_CAPABILITY",), 16, 4, []),
+    ],
+)
+def test_an_engine_tuned_for_another_board_or_power_mode_is_told(flags, built, here, told):
+    engine = replace(ORIN, flags=flags, multiprocessors=built)
+    assert tuned_for(engine, here) == told
+
+
+def test_an_engine_from_before_multiprocessors_were_noted_is_read(manifest, tmp_path):
     fields = {**msgspec.to_builtins(ORIN)}
     del fields["multiprocessors"]
     old = identity_of(tmp_path / "a.engine", replace(manifest, options={OPTIONS_KEY: fields}))
-    assert misfits(old, **HERE, multiprocessors=4) == []
+    assert tuned_for(old, 4) == []
 
 
 @pytest.mark.parametrize(

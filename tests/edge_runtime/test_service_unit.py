@@ -21,6 +21,7 @@ from edge_runtime.service.places import unit_path
 from edge_runtime.service.secrets import reveal
 from edge_runtime.service.status import CameraStatus, Status, illness, read_status, write_status
 from edge_runtime.service.unit import UnitOptions, make_unit, quote
+from edge_runtime.sinks.blackbox.spool import KEPT_VARIABLE
 
 PLAIN = ("run", "street-edge-n", "/dev/video0")
 S = 10**9
@@ -55,8 +56,16 @@ def test_a_unit_is_ready_watched_and_restarted_within_limits():
     assert service["DynamicUser"] == ["yes"]
     assert service["ProtectSystem"] == ["strict"]
     assert "ReadWritePaths" not in service
-    # a black box finds there what a killed run left
-    assert service["RuntimeDirectoryPreserve"] == ["restart"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [({}, True), ({"account": "robot"}, False), ({"manager": "user"}, False)],
+)
+def test_what_a_killed_run_left_is_kept_from_the_emptying_of_shared_memory(options, kept):
+    service = service_of(*PLAIN, **options)
+    assert service.get("RuntimeDirectoryPreserve") == (["yes"] if kept else None)
+    assert (f"{KEPT_VARIABLE}=%t/hyperseg-front" in service["Environment"]) == kept
 
 
 @pytest.mark.parametrize(
@@ -91,10 +100,11 @@ def test_only_folders_of_outputs_are_writable(words, writable):
         (("run", "street-edge-n", "rtsp://h/tmp/main"), None),
         (("run", "street-edge-n", "csi://0"), "/tmp/argus_socket"),
         (("run", "street-edge-n", "front=csi://0", "test:"), "/tmp/argus_socket"),
-        ((*PLAIN, "--report", "/tmp/r.json"), "/tmp lies in /tmp"),
-        ((*PLAIN, "--sink", "/var/tmp/{camera}/o.mkv"), "/var/tmp lies in /tmp"),
-        (("run", "street-edge-n", "file:///tmp/late.mp4"), "late.mp4 lies in /tmp"),
-        (("run", "street-edge-n", "left=/tmp/late.mp4"), "late.mp4 lies in /tmp"),
+        ((*PLAIN, "--report", "/tmp/r.json"), "^an output goes to /tmp,"),
+        ((*PLAIN, "--sink", "/var/tmp/{camera}/o.mkv"), "^an output goes to /var/tmp,"),
+        (("run", "street-edge-n", "file:///tmp/late.mp4"), "late.mp4 lies in /tmp,"),
+        (("run", "street-edge-n", "file:///var/tmp/late.mp4"), "late.mp4 lies in /var/tmp,"),
+        (("run", "street-edge-n", "left=/tmp/late.mp4"), "late.mp4 lies in /tmp,"),
     ],
 )
 def test_an_account_made_for_a_service_never_has_the_tmp_of_the_machine(words, reason, account):

@@ -441,6 +441,22 @@ def test_an_fp16_graph_of_another_version_is_made_anew(small, tmp_path):
     assert built.manifest.parents[0].sha256 == read_manifest(half).sha256
 
 
+def test_where_none_can_be_made_an_fp16_graph_of_another_version_is_taken(
+    small, tmp_path, monkeypatch
+):
+    half = tmp_path / "s.fp16.onnx"
+    made = make_half(small, half)
+    older = replace(made, created_by=replace(made.created_by, version="0.0.9"))
+    manifest_path(half).write_text(encode_manifest(older))
+    told: list[str] = []
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+    built = build(prepared(small, tmp_path / "s.engine"), told.append)
+
+    assert "taking s.fp16.onnx as it is: making one needs onnxruntime" in told
+    assert built.manifest.parents[0].sha256 == made.sha256
+
+
 def test_the_key_that_is_shown_is_the_engines_own(small, tmp_path, capsys):
     output = tmp_path / "s.engine"
     words = ["build", str(small), "--runtime", "tensorrt_rtx", "--target", "8.6"]

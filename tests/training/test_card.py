@@ -137,13 +137,17 @@ def test_card_of_a_run_says_what_its_files_say(run):
     assert "/home" not in text
 
 
-def test_card_of_a_fine_tuned_network_claims_no_random_encoder(tmp_path):
-    training = {**TRAINING, "init": "before.safetensors", "encoder_weights": None}
+@pytest.mark.parametrize(
+    ("encoder", "once"),
+    [(None, ""), ("imagenet", ", whose encoder once started from ImageNet weights")],
+)
+def test_card_of_a_fine_tuned_network_says_what_it_started_from(tmp_path, encoder, once):
+    training = {**TRAINING, "init": "before.safetensors", "encoder_weights": encoder}
 
     text = write_card(write_checkpoint(tmp_path, options={"training": training})).read_text()
 
-    assert "the whole network started from a checkpoint that was trained before" in text
-    assert "random weights" not in text
+    start = "the network started from a checkpoint that was trained before"
+    assert f"| training data | camvid-11 train; {start}{once} |" in text
 
 
 def test_card_of_an_exported_model_tells_its_descent(run, tmp_path):

@@ -60,7 +60,10 @@ def test_the_name_of_a_file_says_its_split(
     assert [images_of(source, "train"), images_of(source, "val")] == [["a"], ["b"]]
 
 
-@pytest.mark.parametrize("name", ["trainval.json", "train_val.json", "contest.json", "data.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["trainval.json", "train_val.json", "contest.json", "data.json", "test_drive_annotations.json"],
+)
 def test_a_name_that_says_no_split_or_two_says_none(tmp_path: Path, name: str) -> None:
     source = write_files(tmp_path / "src", {name: coco(ALL)})
 

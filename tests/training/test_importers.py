@@ -78,6 +78,8 @@ def test_cvat_names_with_folders_and_images_with_any_suffix(tmp_path: Path) -> N
     lists = root / "ImageSets/Segmentation"
     (lists / "train.txt").write_text("one\ncam1/a\ncam1/b.v2\n")
     (lists / "val.txt").write_text("cam2/a\n")
+    # what an editor keeps beside the masks is none
+    write_colours(root / "SegmentationClass/.checkpoints/one-copy.png", [[(12, 34, 56)] * 2] * 2)
 
     run("cvat", root, tmp_path / "out")
 

@@ -37,6 +37,26 @@ def test_neighbours_stay_in_one_split(names: list[str], how: str) -> None:
     assert assign(names, Ratios(0.6, 0.2, 0.2), seed=1, group_by="auto")[0] == splits
 
 
+def test_some_photos_beside_drives_cut_no_drive() -> None:
+    drives = [f"drive{d}_{i:04}" for d in "ABCDEFGHIJ" for i in range(50)]
+    photos = [f"photo{name}" for name in "abcdefghijk"]
+
+    splits, said = assign([*drives, *photos], Ratios(), seed=0, group_by="auto")
+
+    assert said == "by sequence, of which there are 21"
+    assert all(len(set(splits[50 * d : 50 * d + 50])) == 1 for d in range(10))
+
+
+def test_blocks_take_one_drive_after_another() -> None:
+    names = [f"drive{d}-{i:02}-{kind}" for d in "AB" for i in range(30) for kind in ("x", "y")]
+
+    splits, said = assign(names, Ratios(0.5, 0.5, 0.0), seed=0, group_by="auto")
+
+    assert {split for name, split in zip(names, splits, strict=True) if "driveA" in name} == {
+        "train"
+    }, said
+
+
 def md5_like(number: int) -> str:
     return hashlib.md5(str(number).encode()).hexdigest()
 

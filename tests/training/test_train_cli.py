@@ -275,7 +275,11 @@ def test_a_run_is_resumed_with_the_threads_it_began_with(data, tmp_path, capsys)
     assert threads == 3
     assert "sums are rounded otherwise" not in as_begun
     assert "threads was 3, is 1: sums are rounded otherwise" in changed
-    assert load_state(tmp_path / "parts").rounding == {"threads": 3, "compile": False}
+    assert load_state(tmp_path / "parts").rounding == {
+        "threads": 3,
+        "compile": False,
+        "processes": 1,
+    }
     whole, parts = (load_state(tmp_path / name).net for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 

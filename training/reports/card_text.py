@@ -97,10 +97,11 @@ def _input(manifest: Manifest, training: Mapping[str, Any]) -> str:
 def _training_data(training: Mapping[str, Any]) -> str:
     data = training.get("data", "not stated")
     encoder = training.get("encoder_weights")
-    if encoder is None and training.get("init") is not None:
-        return f"{data}; the whole network started from a checkpoint that was trained before"
-    known = {None: "random", "imagenet": "ImageNet"}
-    return f"{data}; the encoder started from {known.get(encoder, encoder)} weights"
+    weights = {None: "random", "imagenet": "ImageNet"}.get(encoder, encoder)
+    if not training.get("init"):
+        return f"{data}; the encoder started from {weights} weights"
+    once = "" if encoder is None else f", whose encoder once started from {weights} weights"
+    return f"{data}; the network started from a checkpoint that was trained before{once}"
 
 
 def accuracy_section(facts: CardFacts) -> str:

@@ -16,7 +16,7 @@ from edge_runtime.backends.tensorrt.memory import HostBuffer, choose_provider, o
 from edge_runtime.backends.tensorrt.messages import Messages, logger
 from edge_runtime.backends.tensorrt.stages import DeviceDurations, DeviceTimes, fill_stamps
 from edge_runtime.engines.gpu import query_gpu
-from edge_runtime.engines.identity import identity_of, misfits
+from edge_runtime.engines.identity import identity_of, misfits, tuned_for
 from edge_runtime.engines.store import this_platform
 from edge_runtime.errors import BackendError, DependencyError
 from edge_runtime.nvmm.base import DeviceFeed
@@ -73,7 +73,11 @@ class TensorRTBackend:
         identity = identity_of(path, manifest)
         self._trt = load_runtime(identity.runtime)
         self._provider = choose_provider(provider)
-        require_fit(path, identity, str(self._trt.__version__), query_gpu())
+        gpu = require_fit(path, identity, str(self._trt.__version__), query_gpu())
+        for change in tuned_for(identity, gpu.multiprocessors):
+            warn(
+                f"{path.name}: {change}, by board or power mode; build it anew for its best latency"
+            )
         self.name = f"{identity.runtime} {self._trt.__version__} ({identity.gpu or 'GPU'})"
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
         self.has_device_copies = True
@@ -282,8 +286,8 @@ def load_runtime(package: str) -> ModuleType:
         ) from error
 
 
-def require_fit(path: Path, identity: EngineIdentity, version: str, gpu: Gpu | None) -> None:
-    """Refuse an engine that was built for another version, platform or GPU.
+def require_fit(path: Path, identity: EngineIdentity, version: str, gpu: Gpu | None) -> Gpu:
+    """The GPU here; refuses an engine that was built for another version, platform or GPU.
 
     Raises:
         DependencyError: there is no GPU.
@@ -297,9 +301,9 @@ def require_fit(path: Path, identity: EngineIdentity, version: str, gpu: Gpu | N
     found = misfits(
         identity, runtime=identity.runtime, version=version, platform=this_platform(),
         gpu=gpu.name, compute_capability=gpu.compute_capability,
-        multiprocessors=gpu.multiprocessors,
     )  # fmt: skip
     if found:
         raise BackendError(
             f"{path.name} cannot run here: {'; '.join(found)}; build it here with `hyperseg build`"
         )
+    return gpu

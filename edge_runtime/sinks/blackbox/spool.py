@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SHARED_MEMORY = Path("/dev/shm")
+KEPT_VARIABLE = "HYPERSEG_MEMORY"
+"""Names a folder in memory for spools. The unit of a service whose account exists only meanwhile
+sets it: systemd empties the shared memory of such an account between two starts."""
 FRAME = struct.Struct("<II")
 """Length and CRC-32 of a record."""
 SEGMENTS = 16
@@ -48,7 +51,8 @@ class Spool:
     Args:
         folder: empty, of its own, and claimed (`claim`).
         seconds: a record is dropped when it is older, to one part in `SEGMENTS`.
-        max_bytes: records are dropped earlier rather than to exceed this.
+        max_bytes: records are dropped earlier rather than to exceed this, or half of what is free
+            where the folder lies when the ring begins.
         clock: CLOCK_MONOTONIC nanoseconds.
     """
 
@@ -62,7 +66,8 @@ class Spool:
     ) -> None:
         self._folder = folder
         self._length_ns = round(seconds * 1e9)
-        self._max_bytes = max_bytes
+        disk = os.statvfs(folder)
+        self._max_bytes = min(max_bytes, disk.f_bavail * disk.f_frsize // 2)
         self._clock = clock
         self._segments: deque[_Segment] = deque()
         self._descriptor = -1
@@ -202,8 +207,7 @@ def claim(target: Path, root: Path | None = None) -> list[Place]:
 
     Args:
         target: the folder of the boxes.
-        root: where spools lie; None takes the folder in memory that systemd keeps for a service
-            (it empties the shared memory of an account that exists only meanwhile), else shared
+        root: where spools lie; None takes the folder that `KEPT_VARIABLE` names, else shared
             memory, or the folder for temporary files.
 
     Returns:
@@ -230,8 +234,7 @@ def claim(target: Path, root: Path | None = None) -> list[Place]:
 
 def _memory() -> Path:
     """The folder of spools, in memory where there is one."""
-    kept = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    for folder in filter(None, (kept, str(SHARED_MEMORY))):
+    for folder in filter(None, (os.environ.get(KEPT_VARIABLE), str(SHARED_MEMORY))):
         if os.access(folder, os.W_OK | os.X_OK):
             return Path(folder)
     return Path(tempfile.gettempdir())

@@ -314,6 +314,23 @@ def test_sensors_that_raise_are_left_out_told_once_and_asked_again():
     ]  # fmt: skip
 
 
+def test_throttling_that_a_failed_reading_does_not_tell_of_counts_once():
+    hot = Readings(tells_throttling=True, throttling=frozenset({"thermal"}))
+    sensors = Flaky(hot, fail_at=(1, 3, 5))
+    sampler = Sampler([sensors])
+
+    for _ in range(7):
+        sampler.sample()
+    assert sampler.throttle_counts == {"thermal": 1}
+
+    # over, and begun again
+    sensors.readings = Readings(tells_throttling=True)
+    sampler.sample()
+    sensors.readings = hot
+    sampler.sample()
+    assert sampler.throttle_counts == {"thermal": 2}
+
+
 def test_sensors_that_raise_do_not_end_the_thread_and_the_report_says_so():
     sensors = Flaky(Readings(total_w=5.0), fail_at=range(1, 10**6))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ def read(source: Path, options: ReadOptions) -> Imported:
     """An annotation file, or a folder with such files in ``annotations/`` or itself.
 
     A file's name says its split if it holds the word, as in ``instances_train2017.json`` or
-    ``my_data_val.json``.
+    ``my_data_val.json``, and another file's name says another one.
 
     Raises:
         SourceError: a file is malformed, or an image cannot be found.
@@ -106,6 +107,8 @@ def read(source: Path, options: ReadOptions) -> Imported:
             f"{source} cannot be imported: no annotations and categories in "
             f"{', '.join(place.name for place in files)}; export segmentation as COCO"
         )
+    if len({item.split for item in items}) == 1:
+        items = [replace(item, split=None) for item in items]  # all is no split
     return Imported(tuple(classes), items, left_out=left_out)
 
 

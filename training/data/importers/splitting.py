@@ -87,7 +87,7 @@ def assign(
         ratios: the shares wanted.
         seed: of the shuffling of groups.
         group_by: what stays together; ``auto`` takes folders, sequences or blocks, whichever first
-            gives shares near those wanted and has mostly groups of more than one image.
+            gives shares near those wanted and puts most images beside others.
 
     Raises:
         OptionError: there are too few images or groups.
@@ -106,7 +106,7 @@ def assign(
             continue
         members = Counter(key(name) for name in names)
         groups = len(members)
-        if group_by == "auto" and 2 * sum(n == 1 for n in members.values()) > groups:
+        if group_by == "auto" and 2 * sum(n == 1 for n in members.values()) > len(names):
             continue  # the names say each frame's own number elsewhere: neighbours would part
         splits = _by_groups(names, ratios, seed, key)
         share = {split: splits.count(split) / len(names) for split in SPLITS}
@@ -184,6 +184,6 @@ def _by_blocks(names: Sequence[str], ratios: Ratios) -> list[Split]:
     return splits
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key in which frame 10 comes after frame 9."""
-    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", name)]
+def _natural(name: str) -> list[tuple[str, int]]:
+    """Sort key in which frame 10 comes after frame 9, and one drive after another."""
+    return [(text, int(part or 0)) for text, part in re.findall(r"(\D*)(\d*)", name)]
