@@ -14,7 +14,7 @@ from edge_runtime.deploy.forms import PARTS
 from edge_runtime.deploy.index import INDEX, SIGNATURE
 from edge_runtime.deploy.scratch import scratch
 from edge_runtime.deploy.units import check_arguments, parse_secrets
-from edge_runtime.errors import DeployError
+from edge_runtime.errors import DeployError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +83,11 @@ def _hand_over(
     into = () if options.into is None else ("--into", options.into)
     answer = device.hyperseg("bundle", "receive", made.signed.key, *into)
     receipt = _decode(answer, Receipt)
+    if options.account is not None and receipt.manager == "user":
+        raise OptionError(
+            f"--as {options.account}: {device.target.host} makes a user's own service, which runs "
+            "as that user; deploy to root@HOST, or leave --as away"
+        )
     _send(device, made, staged, receipt, say)
     words = ["bundle", "install", receipt.incoming, "--consume", "--json", *into]
     if not options.engine:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,10 @@ from edge_runtime.deploy.forms import PARTS
 from edge_runtime.deploy.index import CALIBRATION, GOLDEN, MODEL
 from edge_runtime.deploy.proof import LEAST_AGREEMENT, Proof, check_golden
 from edge_runtime.deploy.releases import ENGINE, Release, Releases
+from edge_runtime.deploy.selftest import run_selftest
 from edge_runtime.deploy.units import (
     Service,
+    check_noted,
     check_service,
     forget_service,
     read_service,
@@ -34,6 +35,7 @@ from edge_runtime.engines.gpu import NoGpu, ask_gpu
 from edge_runtime.engines.locks import folder_lock
 from edge_runtime.errors import DeployError, HypersegError, OptionError
 from edge_runtime.service.command import program
+from edge_runtime.service.places import Manager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,6 +96,8 @@ class Receipt:
     version: str
     have: list[str] = field(default_factory=list)
     """Parts that need not be sent again."""
+    manager: Manager = "system"
+    """Whose service ``--service`` would be; earlier versions did not say."""
 
 
 def trusted_file() -> Path:
@@ -136,7 +140,10 @@ def receive(home: Path, key: str) -> Receipt:
     except OSError as error:
         raise OptionError(f"cannot use {incoming}: {error.strerror}; choose --into") from error
     return Receipt(
-        str(incoming.absolute()), __version__, [name for name in parts if len(name) == 64]
+        incoming=str(incoming.absolute()),
+        version=__version__,
+        have=[name for name in parts if len(name) == 64],
+        manager="system" if os.getuid() == 0 else "user",
     )
 
 
@@ -157,6 +164,8 @@ def install(bundle: Path, options: InstallOptions, say: Callable[[str], None]) -
         keys = trusted_keys(options.keys)
         if options.service is not None:
             check_service(options.service, options.home)
+        else:
+            check_noted(options.home)
         releases = Releases(options.home)
         releases.prepare()
         with folder_lock(options.home, lambda: say("waiting for another installation")):
@@ -191,7 +200,10 @@ def _prove_and_switch(
             f"the model agrees with its sender on {proof.agreement:.3f} of the golden frame's "
             f"pixels here; expected {LEAST_AGREEMENT}: not installed"
         )
-    account = _selftest(release, say) if options.selftest else None
+    account = None
+    if options.selftest:
+        say("self-test; this takes minutes")
+        account = run_selftest(release.folder / MODEL)
     say(f"proved: {proof.agreement or 1:.4f} of the golden frame agrees")
     earlier = read_service(options.home)
     before = releases.switch(release.key)
@@ -201,7 +213,7 @@ def _prove_and_switch(
         releases.restore(before)
         if earlier is None:
             forget_service(options.home)
-        with suppress(DeployError):  # what is told is why the new one failed
+        with suppress(HypersegError):  # what is told is why the new one failed
             _restart(releases, earlier)
         raise
     return DeployReport(
@@ -234,10 +246,12 @@ def rollback(home: Path) -> tuple[str, str]:
 
     Raises:
         DeployError: there is none, or the service does not start with it.
-        OptionError: nothing was ever installed there.
+        OptionError: nothing was ever installed there, or the service could not be written again;
+            nothing has moved.
     """
     releases = Releases(home)
     with folder_lock(home):
+        check_noted(home)
         left, used = releases.rollback()
         _restart(releases, read_service(home))
         return left, used
@@ -269,18 +283,6 @@ def build_command(folder: Path) -> Sequence[str]:
     if table.exists():
         command += ["--typing", "weak", "--calibration-cache", str(table)]
     return command
-
-
-def _selftest(release: Release, say: Callable[[str], None]) -> dict[str, Any]:
-    say("self-test; this takes minutes")
-    with tempfile.TemporaryDirectory(prefix="hyperseg-selftest-") as folder:
-        account = Path(folder) / "selftest.json"
-        command = ["selftest", str(release.folder / MODEL), "-o", str(account), "--duration", "1"]
-        done = subprocess.run([*program(), *command], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            lines = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-            raise DeployError(f"the self-test does not pass here: {lines[-1]}; not installed")
-        return msgspec.json.decode(account.read_bytes(), type=dict[str, Any])
 
 
 def _why_no_engine() -> str | None:

@@ -15,10 +15,17 @@ from edge_runtime.deploy.index import MODEL
 from edge_runtime.errors import DeployError, OptionError
 from edge_runtime.service.command import parse_command
 from edge_runtime.service.places import Manager, unit_name, unit_path
-from edge_runtime.service.unit import UnitOptions, make_unit, require_account
+from edge_runtime.service.unit import (
+    UnitOptions,
+    make_unit,
+    require_account,
+    require_folders,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from edge_runtime.service.command import Command
 
 NOTE = "service.json"
 SYSTEMD = Path("/run/systemd/system")
@@ -42,13 +49,36 @@ def check_service(service: Service, home: Path) -> None:
     """Refuse before anything is touched what could not work afterwards.
 
     Raises:
-        OptionError: no systemd here, a name that is none, arguments of no run, or an account that
-            is not there or not given and needed.
+        OptionError: no systemd here, a name that is none, arguments of no run, an account that is
+            not there or not given and needed, or an output in a folder that is not there.
     """
     if not SYSTEMD.is_dir():
         raise OptionError("--service needs systemd, which does not run this device")
     require_account(service.account)
-    _unit_text(service, home / "current" / MODEL)
+    command = _command(service, home / "current" / MODEL)
+    _unit_text(service, command)
+    require_folders(command.written)
+
+
+def check_noted(home: Path) -> None:
+    """Refuse a service of an earlier release that could not be written again.
+
+    An earlier version may have written what this one knows not to work.
+
+    Raises:
+        OptionError: why, and how to go on.
+    """
+    service = read_service(home)
+    if service is None:
+        return
+    try:
+        check_service(service, home)
+    except OptionError as error:
+        raise OptionError(
+            f"service {service.name!r} could not be restarted, so nothing was done: {error}; say "
+            f"anew how it runs: hyperseg deploy DEVICE MODEL --service {service.name} "
+            "[--as USER] -- ARGS"
+        ) from error
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
@@ -89,7 +119,7 @@ def write_unit(service: Service, home: Path, model: Path) -> None:
     place = unit_path(service.name, service.manager)
     if service.manager == "user":
         place.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomic(place, _unit_text(service, model))
+    write_text_atomic(place, _unit_text(service, _command(service, model)))
     write_text_atomic(home / NOTE, msgspec.json.encode(service, enc_hook=str).decode() + "\n")
 
 
@@ -136,7 +166,10 @@ def _decode(kind: type, value: object) -> object:
     return Path(str(value))
 
 
-def _unit_text(service: Service, model: Path) -> str:
-    command = parse_command(("run", str(model), *service.arguments))
+def _command(service: Service, model: Path) -> Command:
+    return parse_command(("run", str(model), *service.arguments))
+
+
+def _unit_text(service: Service, command: Command) -> str:
     options = UnitOptions(service.manager, service.account, secrets=service.secrets)
     return make_unit(service.name, command, options)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 TEMPORARY = (Path("/tmp"), Path("/var/tmp"))
 """Folders that every other program sees too, unless a service is given its own."""
-_IN_TEMPORARY = re.compile(r"(?:^|[=:])(?://)?/(?:var/)?tmp/")
+_IN_TEMPORARY = re.compile(r"(?:^|[=:])(?://)?(/(?:var/)?tmp)/")
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,16 @@ class Command:
         """In words, why it must see the ``/tmp`` of the machine; None if it need not."""
         if self.uses_argus:
             return "a CSI camera is reached by /tmp/argus_socket"
-        for path in (*self.written, *self.read):
-            if any(path.is_relative_to(folder) for folder in TEMPORARY):
-                return f"{path} lies in /tmp"
-        source = next(filter(_IN_TEMPORARY.search, self.sources), None)
-        return None if source is None else f"{source} lies in /tmp"
+        for path in self.written:
+            if _temporary(path) is not None:
+                return f"an output goes to {path}"
+        for path in self.read:
+            if (folder := _temporary(path)) is not None:
+                return f"{path} lies in {folder}"
+        for source in self.sources:
+            if found := _IN_TEMPORARY.search(source):
+                return f"{source} lies in {found[1]}"
+        return None
 
 
 def parse_command(words: Sequence[str]) -> Command:
@@ -94,6 +99,11 @@ def program() -> tuple[str, ...]:
     """What starts ``hyperseg`` here, whosever shell it is."""
     script = Path(sys.executable).with_name("hyperseg")
     return (str(script),) if script.exists() else (sys.executable, "-m", "edge_runtime.cli")
+
+
+def _temporary(path: Path) -> Path | None:
+    """The one of `TEMPORARY` that it lies in or is."""
+    return next((folder for folder in TEMPORARY if path.is_relative_to(folder)), None)
 
 
 def _refuse_credentials(shown: str) -> None:

@@ -156,6 +156,23 @@ def test_a_device_without_hyperseg_is_told_so(device, capsys):
     assert "has no command '/opt/no/hyperseg'; install hyperseg-edge" in capsys.readouterr().err
 
 
+def test_an_account_for_a_user_s_service_is_refused_before_anything_is_sent(
+    device, tmp_path, capsys
+):
+    # given a device whose user is not root
+    arguments, into = device
+    receipt = {"incoming": str(into), "version": "0", "manager": "user"}
+    (tmp_path / "hyperseg").write_text(f"#!/bin/sh\ncat <<'.'\n{json.dumps(receipt)}\n.\n")
+    service = ["--service", "front", "--as", "robot", "--", "csi://0"]
+
+    assert main(["deploy", "device", "street-edge-n", *arguments, *service]) == 2
+
+    err = capsys.readouterr().err
+    assert "--as robot: device makes a user's own service" in err
+    assert "deploy to root@HOST" in err
+    assert not into.exists()
+
+
 @pytest.mark.parametrize("host", ["-oProxyCommand=reboot", "", "a b"])
 def test_hosts_that_ssh_would_take_for_options(host):
     with pytest.raises(OptionError, match=r"expected \[user@\]host"):

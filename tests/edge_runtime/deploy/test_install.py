@@ -30,6 +30,7 @@ from edge_runtime.deploy.units import Service
 from edge_runtime.errors import ArtifactError, DeployError, OptionError
 from edge_runtime.service import places
 from edge_runtime.zoo import resolve_model
+from export.selftest.account import Entry, Selftest
 from tests.edge_runtime.deploy.bundles import bundle_of
 from tests.edge_runtime.deploy.sshd import make_key
 
@@ -297,14 +298,31 @@ def test_a_selftest_that_does_not_pass_leaves_the_device_as_it_is(real, tmp_path
     # given a program that answers as `hyperseg selftest` does
     script = tmp_path / "hyperseg"
     script.write_text(
-        f'#!/bin/sh\nif [ -e {tmp_path}/broken ]; then echo "failed parity" >&2; exit 3; fi\n'
+        f"#!/bin/sh\ncd {tmp_path}\n"
+        'if [ -e failed.json ]; then cp failed.json "$4"; echo "parity chain" >&2; exit 3; fi\n'
+        'if [ -e broken ]; then echo "hyperseg: error: no export" >&2; exit 2; fi\n'
         'echo "{\\"step\\": \\"$1\\"}" >"$4"\n'
     )
     script.chmod(0o755)
-    monkeypatch.setattr("edge_runtime.deploy.device.program", lambda: (str(script),))
+    monkeypatch.setattr("edge_runtime.deploy.selftest.program", lambda: (str(script),))
     options = InstallOptions(tmp_path / "device", engine=False, selftest=True)
+    # that wrote its account: what failed is named, not what it did last
+    test = Selftest(
+        [
+            Entry("build", "engine int8", "failed", "no such tactic"),
+            Entry("latency", "engine int8", "not run", "it was not built"),
+            Entry("parity", "all forms", "failed"),
+        ]
+    )
+    (tmp_path / "failed.json").write_text(json.dumps(test.as_json()))
+    expected = r"here: build engine int8 \(no such tactic\); parity all forms; not installed$"
+    with pytest.raises(DeployError, match=expected):
+        install(real[1], options, lambda line: None)
+    assert tree(tmp_path / "device") == ["notes", "releases"]
+    (tmp_path / "failed.json").unlink()
+    # that ended before it had one
     (tmp_path / "broken").touch()
-    with pytest.raises(DeployError, match="does not pass here: failed parity"):
+    with pytest.raises(DeployError, match="does not pass here: no export; not installed"):
         install(real[1], options, lambda line: None)
     assert tree(tmp_path / "device") == ["notes", "releases"]
     (tmp_path / "broken").unlink()
@@ -380,4 +398,56 @@ def test_a_service_is_refused_before_anything_happens_where_there_is_no_systemd(
     service = Service("x", "user", ("test:", "--nonsense"))
     with pytest.raises(OptionError, match="nonsense"):
         install(tar_of(b"1"), replace(options, service=service), lambda line: None)
+    # and an output in a folder that the service could not make
+    service = Service("x", "user", ("test:", "--report", f"{tmp_path}/none/r.json"))
+    with pytest.raises(OptionError, match=f"no folder {tmp_path}/none, where an output is to lie"):
+        install(tar_of(b"1"), replace(options, service=service), lambda line: None)
     assert not (tmp_path / "device").exists()
+
+
+def test_a_service_that_could_not_be_written_again_is_told_before_anything_moves(
+    releases, tar_of, systemd, tmp_path, monkeypatch
+):
+    # given the note of a version that knew no accounts, whose service needs one now
+    monkeypatch.setitem(places._FOLDERS, "system", str(tmp_path / "system"))
+    first, second = add(releases, tar_of(b"1")), add(releases, tar_of(b"2"))
+    note = {"name": "front", "manager": "system", "arguments": ["test:", "--report", "/tmp/r.json"]}
+    (releases.home / units.NOTE).write_text(json.dumps({**note, "secrets": {}}))
+    before = tree(releases.home)
+    told = "an output goes to /tmp, .* --as USER.* hyperseg deploy DEVICE MODEL --service front "
+    # when it goes back, or on to a third release
+    with pytest.raises(OptionError, match=told):
+        rollback(releases.home)
+    with pytest.raises(OptionError, match=told):
+        install(tar_of(b"3"), InstallOptions(releases.home), lambda line: None)
+    # then nothing was touched
+    assert (releases.current, releases.previous) == (second, first)
+    assert tree(releases.home) == before
+    assert not systemd.exists()
+    # and with an account it goes back
+    (tmp_path / "system").mkdir()
+    (releases.home / units.NOTE).write_text(json.dumps({**note, "account": "root"}))
+    assert rollback(releases.home) == (second, first)
+    assert "restart hyperseg-front" in systemd.read_text()
+
+
+def test_a_service_that_cannot_go_back_does_not_hide_why_the_new_one_failed(
+    releases, tar_of, real, systemd, tmp_path
+):
+    # given a service of an earlier version, and a new one that does not start
+    key = add(releases, tar_of(b"1"))
+    note = {"name": "old", "manager": "system", "arguments": ["csi://0"], "secrets": {}}
+    (releases.home / units.NOTE).write_text(json.dumps(note))
+    (tmp_path / "broken").touch()
+    service = Service("front", "user", ("test:",))
+
+    with pytest.raises(DeployError, match=r"hyperseg-front did not start \(dead\)"):
+        install(real[1], InstallOptions(releases.home, engine=False, service=service), print)
+
+    assert releases.current == key
+
+
+def test_who_is_not_root_is_told_to_make_services_of_a_user(tmp_path, monkeypatch):
+    assert receive(tmp_path, "0" * 16).manager == ("system" if os.getuid() == 0 else "user")
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert receive(tmp_path, "0" * 16).manager == "user"
