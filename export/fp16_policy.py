@@ -16,7 +16,7 @@ import numpy as np
 from edge_runtime.errors import ParityError
 from export import fp16_measure as measure
 from export.fp16 import FLOAT, MAX_FP16, element_types, half_nodes, prepared, to_fp16
-from export.scores import non_finite
+from export.scores import finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -219,8 +219,8 @@ class _Judge:
 
     def __init__(self, graph: onnx.ModelProto, frames: Sequence[NDArray[np.uint8]]) -> None:
         self._frames = frames
-        self._reference = _finite(measure.scores(graph, frames), "the FP32 graph")
-        moved = _finite(
+        self._reference = finite(measure.scores(graph, frames), "the FP32 graph")
+        moved = finite(
             measure.scores(measure.jittered(graph), frames),
             "the FP32 graph with its weights moved by half an FP16 rounding step",
         )
@@ -245,15 +245,6 @@ class _Judge:
             chaotic=self._floor > CHAOTIC * deviation,
             passed=bool(np.isfinite(found).all()) and rms <= GATE * self._floor and near,
         )  # fmt: skip
-
-
-def _finite(scores: NDArray[Any], whose: str) -> NDArray[Any]:
-    if count := non_finite(scores):
-        raise ParityError(
-            f"{whose} gives {count} scores that are NaN or infinite, so no other can be compared "
-            "with it: look for weights that are not finite, or make the model anew"
-        )
-    return scores
 
 
 def _agreement(one: NDArray[Any], other: NDArray[Any]) -> float:

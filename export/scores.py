@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.errors import ParityError
+
 if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+MAKE_ANEW = "look for weights that are not finite, or make the model anew"
 LAYOUT = ("Reshape", "Transpose")
 """What may lie between the scores and the argmax, which compares neighbours in memory."""
 
@@ -32,3 +35,17 @@ def scores_of(graph: onnx.ModelProto) -> str:
 def non_finite(scores: NDArray[Any]) -> int:
     """How many scores are NaN or infinite: no comparison finds a difference from NaN too large."""
     return int(scores.size - np.isfinite(scores).sum())
+
+
+def finite(scores: NDArray[Any], whose: str, remedy: str = MAKE_ANEW) -> NDArray[Any]:
+    """The scores themselves.
+
+    Raises:
+        ParityError: some are NaN or infinite; names whose they are and what to do.
+    """
+    if count := non_finite(scores):
+        raise ParityError(
+            f"{count} scores of {whose} are NaN or infinite, so nothing can be compared with it: "
+            f"{remedy}"
+        )
+    return scores

@@ -16,7 +16,7 @@ from edge_runtime.errors import OptionError, ParityError
 from export.importing.wrap import scale_and_shift
 from export.noise import jittered
 from export.probe_frames import probe_frames
-from export.scores import non_finite, scores_of
+from export.scores import finite, scores_of
 from export.sessions import GraphRun
 
 if TYPE_CHECKING:
@@ -114,14 +114,14 @@ def _scores(wrapped: Wrapped, frames: list[NDArray[np.uint8]]) -> Parity:
     same = clear = 0
     for frame in frames:
         hand = {feed: wrapped.by_hand(frame)}
-        reference = _finite(reference_scores(wrapped, plain(hand)[name]), "the imported graph")
+        reference = _numbers(reference_scores(wrapped, plain(hand)[name]), "the imported graph")
         answer = deployed({wrapped.frame: frame[None]})
-        found = _finite(answer[wrapped.scores][0], "the wrapped graph")
+        found = _numbers(answer[wrapped.scores][0], "the wrapped graph")
         fed_alike = fused({feed: wrapped.as_deployed(frame)})[name]
-        alike = _finite(reference_scores(wrapped, fed_alike), FUSED)
+        alike = _numbers(reference_scores(wrapped, fed_alike), FUSED)
         largest = float(np.abs(reference).max())
         here = max(
-            _worst(_finite(reference_scores(wrapped, run(hand)[name]), what), reference)
+            _worst(_numbers(reference_scores(wrapped, run(hand)[name]), what), reference)
             for run, what in ((fused, FUSED), (moved, MOVED))
         )
         here = max(here, largest * float(np.finfo(np.float32).eps))
@@ -153,7 +153,7 @@ def _ids(wrapped: Wrapped, frames: list[NDArray[np.uint8]]) -> Parity:
     for frame in frames:
         hand = {feed: wrapped.by_hand(frame)}
         answers = plain(hand)
-        _finite(answers[decided_by], "the imported graph")
+        _numbers(answers[decided_by], "the imported graph")
         reference = reference_ids(wrapped, answers[name])
         found = deployed({wrapped.frame: frame[None]})[wrapped.result][0]
         pixels += found.size
@@ -224,13 +224,8 @@ def _stretched(
     return mixed
 
 
-def _finite(scores: NDArray[Any], whose: str) -> NDArray[Any]:
-    if count := non_finite(scores):
-        raise ParityError(
-            f"{whose} gives {count} scores that are NaN or infinite for a drawn frame: look at "
-            "its weights and at --mean, --std and --range; nothing was written"
-        )
-    return scores
+def _numbers(scores: NDArray[Any], whose: str) -> NDArray[Any]:
+    return finite(scores, whose, "look at its weights and at --mean, --std and --range")
 
 
 def _worst(found: NDArray[Any], reference: NDArray[Any]) -> float:

@@ -41,10 +41,14 @@ class Answer:
     """The scores that it decided by where they are of another size."""
 
     @property
+    def shown(self) -> NDArray[Any] | None:
+        """The scores that it decided by, of whichever size."""
+        return self.coarse if self.scores is None else self.scores
+
+    @property
     def non_finite(self) -> int:
         """How many of its scores are NaN or infinite."""
-        shown = self.coarse if self.scores is None else self.scores
-        return 0 if shown is None else non_finite(shown)
+        return 0 if self.shown is None else non_finite(self.shown)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def test_a_network_of_weights_that_are_no_numbers_is_not_imported(end, tmp_path)
             tensor.CopyFrom(numpy_helper.from_array(nothing, tensor.name))
     onnx.save(graph, tmp_path / "nan.onnx")
 
-    with pytest.raises(ParityError, match=r"imported graph gives \d+ scores that are NaN"):
+    with pytest.raises(ParityError, match=r"\d+ scores of the imported graph are NaN"):
         import_model(tmp_path / "nan.onnx", options(tmp_path))
     assert not (tmp_path / "out.onnx").exists()
 
