@@ -130,7 +130,8 @@ def _stored_options(
 
 def _first_encoder(init: str) -> str | None:
     """What the encoder of a checkpoint once started from, which the next checkpoint tells too."""
-    manifest = read_manifest(resolve_model(init), kind="checkpoint")
+    # Its file is verified when its weights are read.
+    manifest = read_manifest(resolve_model(init), kind="checkpoint", verify=False)
     weights: str | None = manifest.options.get("training", {}).get("encoder_weights")
     return weights
 

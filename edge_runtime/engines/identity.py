@@ -133,7 +133,7 @@ def misfits(
         gpu: name of this machine's GPU; None for none.
         compute_capability: of that GPU.
     """
-    pairs: list[tuple[str, object, object]] = [
+    pairs: list[tuple[str, str | None, str | None]] = [
         ("runtime", built.runtime, runtime),
         ("platform", built.platform, platform),
     ]

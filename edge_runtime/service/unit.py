@@ -65,6 +65,11 @@ class UnitOptions:
         for name, file in self.secrets.items():
             _check_secret(name, file)
 
+    @property
+    def has_passing_account(self) -> bool:
+        """Whether systemd makes an account for it, which exists only while it runs."""
+        return self.manager == "system" and self.account is None
+
 
 def make_unit(name: str, command: Command, options: UnitOptions) -> str:
     """The text of the unit file.
@@ -76,8 +81,7 @@ def make_unit(name: str, command: Command, options: UnitOptions) -> str:
     missing = sorted(command.secrets - set(options.secrets))
     if missing:
         raise OptionError(f"no secret {missing[0]!r}; give --secret {missing[0]}=FILE")
-    own_account = options.manager == "system" and options.account is None
-    if own_account and (reason := command.shared_tmp) is not None:
+    if options.has_passing_account and (reason := command.shared_tmp) is not None:
         raise OptionError(
             f"{reason}, and the account that systemd makes for a service (DynamicUser=) has a /tmp "
             f"of its own: give --as USER, such as one made by `{NEW_ACCOUNT.format('hyperseg')}`"
@@ -195,7 +199,7 @@ def _folders(name: str, command: Command, options: UnitOptions) -> Iterator[str]
     yield f"Environment=XDG_CACHE_HOME=%C/{own}"
     yield f"RuntimeDirectory={own}"
     yield f"Environment={STATUS_VARIABLE}=%t/{own}/status.json"
-    if options.manager == "system" and options.account is None:
+    if options.has_passing_account:
         yield "# There a black box leaves its last seconds to the start after a kill: systemd"
         yield "# empties the shared memory of an account that exists only meanwhile."
         yield "RuntimeDirectoryPreserve=yes"

@@ -33,7 +33,7 @@ def provide_half(
 ) -> Manifest:
     """The FP16 graph of a model in `output`: one that is there and proven, or a new one.
 
-    One that another version of ours has made is made anew.
+    One that another version of ours has made is made anew where that can be done, else taken.
 
     Args:
         model: FP32.
