@@ -169,7 +169,7 @@ def test_a_pyramid_that_cannot_be_is_refused(wrong, message):
         replace(preset("edge-n").decoder, **wrong)
 
 
-@pytest.mark.parametrize("name", ["edge-n", "edge-n+static", "edge-n+coords", "edge-s+pyramid=24"])
+@pytest.mark.parametrize("name", ["edge-n", "edge-n+static", "edge-n+coords", "street-n+pyramid=24"])
 def test_a_decoder_that_starts_as_the_identity_starts_as_the_plain_head(name):
     # given: coordinates must not move what the identity passes on
     torch.manual_seed(0)
@@ -301,9 +301,10 @@ def test_variants_by_name():
     assert (bare.base_weights, bare.identity_start) == (False, False)
     assert preset("edge-n+no-identity").decoder.base_weights
     assert preset("edge-n+pyramid=32") == preset("edge-n")
-    assert preset("edge-s+pyramid=48").decoder.strides == (4, 4)
+    assert preset("edge-s+pyramid=64") == preset("edge-s")
+    assert preset("street-n+pyramid=48").decoder.strides == (4, 4)
     for change in ("coords", "no-base", "depthwise", "static", "grid=4"):  # in either order
-        assert preset(f"edge-s+{change}+pyramid=32") == preset(f"edge-s+pyramid=32+{change}")
+        assert preset(f"street-n+{change}+pyramid=32") == preset(f"street-n+pyramid=32+{change}")
         assert preset(f"edge-n+{change}+pyramid=32") == preset(f"edge-n+{change}")
     with pytest.raises(OptionError, match="pyramid_taps is 6"):
         preset("camvid-l+pyramid=16")
