@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edge_runtime.artifacts import read_manifest
 from edge_runtime.bench.conditions import usable_cores
 from edge_runtime.errors import ArtifactError, OptionError
 from edge_runtime.zoo import resolve_model
-from training.checkpoint import load_checkpoint, load_encoder_weights
 from training.data.check import guard
 from training.data.datasets import open_dataset
 from training.data.pairs import PairFolder
@@ -28,6 +26,7 @@ from training.qat import prepare_qat, read_table
 from training.recipes import recipe
 from training.run import prepare_torch
 from training.setup import Setup
+from training.start import first_encoder, start_from_checkpoint, start_from_encoder
 from training.state import holds_run, load_state
 from training.train import Outcome, train
 from training.weights_file import WeightsFile
@@ -91,7 +90,7 @@ def run(
         if stored is not None:
             _tell_rounding(stored, options, display.report)
         elif options.init is not None and "encoder_weights" not in values:
-            base = {**base, "encoder_weights": _first_encoder(options.init)}
+            base = {**base, "encoder_weights": first_encoder(options.init)}
             options = TrainOptions.from_values({**base, **values})
         ranks.from_main(lambda: _check_data(options))
         if epochs is not None:
@@ -126,14 +125,6 @@ def _stored_options(
     except OSError as error:
         raise OptionError(f"cannot make run folder {folder}: {error.strerror}") from error
     return None
-
-
-def _first_encoder(init: str) -> str | None:
-    """What the encoder of a checkpoint once started from, which the next checkpoint tells too."""
-    # Its file is verified when its weights are read.
-    manifest = read_manifest(resolve_model(init), kind="checkpoint", verify=False)
-    weights: str | None = manifest.options.get("training", {}).get("encoder_weights")
-    return weights
 
 
 def _options_of(state: RunState, size: int) -> dict[str, Any]:
@@ -197,9 +188,10 @@ def _run(
     torch.manual_seed(options.seed)
     net = HyperSeg(config)
     if not resume and options.init is not None:
-        _fill(net, options.init, report)
+        # Ranges were found for the classes that the checkpoint has.
+        start_from_checkpoint(net, options.init, report, other_classes=options.qat is None)
     elif not resume:
-        _fill_encoder(net, options, report)
+        start_from_encoder(net, options.encoder_weights, report)
     table = None if options.qat is None else read_table(Path(options.qat))
     if table is not None:
         net = prepare_qat(net, table)
@@ -235,28 +227,6 @@ def _run(
             f"({len(val_set)}) at {size[0]}x{size[1]}"
         )
         return train(net, setup, options, resume=resume)
-
-
-def _fill(net: HyperSeg, source: str, report: Callable[[str], None]) -> None:
-    """Start from the weights of a checkpoint of the same network."""
-    trained, manifest = load_checkpoint(resolve_model(source))
-    try:
-        net.load_state_dict(trained.state_dict())
-    except RuntimeError as error:
-        raise OptionError(
-            f"{source} holds the network {manifest.preset or manifest.name}, whose weights do not "
-            f"fit {net.config.encoder.name} with {net.config.num_classes} classes as asked for; "
-            "give the preset and the data it was trained with"
-        ) from error
-    report(f"starting from {manifest.name}, {Path(source).name}")
-
-
-def _fill_encoder(net: HyperSeg, options: TrainOptions, report: Callable[[str], None]) -> None:
-    if options.encoder_weights is None:
-        report("the encoder starts from random weights; --encoder-weights gives it trained ones")
-        return
-    unused = load_encoder_weights(net, options.encoder_weights)
-    report(f"encoder weights loaded; not used: {', '.join(unused) or 'none'}")
 
 
 def _configure(

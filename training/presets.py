@@ -127,8 +127,8 @@ PRESETS: dict[str, HyperSegConfig] = {
         labels="camvid-11",
         train_size=(576, 768),
     ),
-    # The paper's decoder down to stride 4, a generated 3x3 in its finest level, over half an encoder:
-    # the demo's network, trained from scratch in minutes.
+    # The paper's decoder down to stride 4, a generated 3x3 in its finest level, on an encoder with
+    # half the channels: the demo's network, trained from scratch in minutes.
     "street-n": HyperSegConfig(
         8,
         DecoderConfig(

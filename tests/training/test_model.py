@@ -169,7 +169,9 @@ def test_a_pyramid_that_cannot_be_is_refused(wrong, message):
         replace(preset("edge-n").decoder, **wrong)
 
 
-@pytest.mark.parametrize("name", ["edge-n", "edge-n+static", "edge-n+coords", "street-n+pyramid=24"])
+@pytest.mark.parametrize(
+    "name", ["edge-n", "edge-n+static", "edge-n+coords", "street-n+pyramid=24"]
+)
 def test_a_decoder_that_starts_as_the_identity_starts_as_the_plain_head(name):
     # given: coordinates must not move what the identity passes on
     torch.manual_seed(0)
