@@ -45,7 +45,7 @@ def _print_table(shipped: tuple[ShippedModel, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from edge_runtime.zoo import bound
+    from edge_runtime.zoo import is_non_commercial
 
     table = Table(box=None, header_style="bold")
     table.add_column("name", no_wrap=True)
@@ -66,7 +66,7 @@ def _print_table(shipped: tuple[ShippedModel, ...]) -> None:
     console = Console()
     console.print(table)
     for model in shipped:
-        if bound(model.manifest):
+        if is_non_commercial(model.manifest.license):
             console.print(f"{model.name}: {model.manifest.license}", soft_wrap=True)
 
 

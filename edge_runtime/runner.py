@@ -16,7 +16,7 @@ from edge_runtime.rig.parts import assemble, check_outputs
 from edge_runtime.service.staff import Staff, alone
 from edge_runtime.stop import Stop, signals
 from edge_runtime.telemetry.sampler import Sampler, find_sensors
-from edge_runtime.zoo import bound, resolve_model
+from edge_runtime.zoo import is_non_commercial, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,7 +127,7 @@ def choose_model(
     """
     path = resolve_model(str(model))
     manifest = read_manifest(path)
-    if bound(manifest) and not options.quiet:
+    if is_non_commercial(manifest.license) and not options.quiet:
         say(f"{manifest.name}: {manifest.license}")
     _sizes(manifest)
     return path, manifest

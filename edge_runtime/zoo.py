@@ -70,9 +70,10 @@ def shipped_names() -> list[str]:
     return [file.stem for file in _files(None)]
 
 
-def bound(manifest: Manifest) -> bool:
-    """Whether terms forbid some uses of the weights, which whoever runs them must be told."""
-    return "non-commercial" in manifest.license.lower()
+def is_non_commercial(license: str) -> bool:
+    """Whether a licence's text forbids commercial use, which whoever runs the weights is told."""
+    text = license.lower()
+    return "non-commercial" in text or "noncommercial" in text or "-nc" in text
 
 
 def _files(folder: Path | None) -> list[Path]:

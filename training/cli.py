@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
 _EXIT_CODES = {"interrupted": EXIT_INTERRUPTED, "terminated": EXIT_TERMINATED}
 """Of a run that was stopped; one that its time limit ended is no failure."""
-DATA_HELP = "camvid:DIR, camvid12:DIR, folder:DIR, street: or street:HxW."
+DATA_HELP = (
+    "camvid:DIR, camvid12:DIR, cityscapes:DIR, voc:DIR, vocaug:DIR, folder:DIR, "
+    "street: or street:HxW."
+)
+"""As `training.data.stored.SPECS`, which is slow to import."""
 
 
 def _option(flag: str, help: str, **settings: Any) -> Callable[[Any], Any]:
@@ -70,12 +74,12 @@ def _choice(values: Any) -> click.Choice[str]:
 @_option(
     "--encoder-weights", "`imagenet` (package of the extra 'encoders'), a .pth file or `none`."
 )
-@_option("--init", "Checkpoint to start from, to fine-tune it.")
+@_option("--init", "Checkpoint to fine-tune, for its classes or others.")
 @_option("--qat", "Calibration report of an export of --init: train with its INT8 rounding.")
 @_option("--steps", "Optimiser steps.", type=int)
 @click.option("--epochs", type=float, help="Length of the run instead of --steps.")
 @_option("--batch", "Images per step, of all processes.", type=int)
-@_option("--accumulate", "Parts in which a step's images are computed.", type=int)
+@_option("--accumulate", "Parts of a step's images, computed one after another.", type=int)
 @_option("--crop", HELP["crop"], type=parse_size)
 @_option("--scale", HELP["scale"], type=float, nargs=2)
 @_option("--scale-law", HELP["scale_law"], type=_choice(ScaleLaw))

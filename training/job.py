@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from edge_runtime.bench.conditions import usable_cores
-from edge_runtime.errors import ArtifactError, OptionError
+from edge_runtime.errors import OptionError
 from edge_runtime.zoo import resolve_model
 from training.data.check import guard
-from training.data.datasets import open_dataset
-from training.data.pairs import PairFolder
+from training.data.datasets import left_out, open_dataset
 from training.distill import open_teacher
 from training.distributed import processes
 from training.model.config import check_size
@@ -26,7 +25,7 @@ from training.qat import prepare_qat, read_table
 from training.recipes import recipe
 from training.run import prepare_torch
 from training.setup import Setup
-from training.start import first_encoder, start_from_checkpoint, start_from_encoder
+from training.start import inherited, start_from_checkpoint, start_from_encoder
 from training.state import holds_run, load_state
 from training.train import Outcome, train
 from training.weights_file import WeightsFile
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
     from training.data.datasets import Dataset
     from training.data.pairs import Split
-    from training.data.problems import Problem
     from training.distributed import Ranks
     from training.model.config import HyperSegConfig
     from training.progress import Progress
@@ -70,8 +68,8 @@ def run(
         values: of `TrainOptions`, flat, as far as the user gave them. A new run takes the others
             from the preset's recipe, a resumed one from its beginning.
         folder: of the run; made if it does not exist.
-        mode: ``new`` refuses a folder with a run, ``resume`` one without; ``auto`` continues where
-            there is a usable state and else begins.
+        mode: ``new`` refuses a folder with a run, ``resume`` one without; ``auto`` continues a run
+            and begins one where there is none.
         epochs: length of the schedule instead of ``values["steps"]``.
         display: what the main process shows.
 
@@ -84,16 +82,19 @@ def run(
     with processes(values.get("device", "auto")) as ranks:
         if not ranks.main:
             display = Display(_say_nothing)
-        stored = ranks.from_main(lambda: _stored_options(folder, mode, ranks.size, display.report))
+        stored = ranks.from_main(lambda: _stored_options(folder, mode, ranks.size))
         base = recipe(values["preset"]) if stored is None else stored
         options = TrainOptions.from_values({**base, **values})
         if stored is not None:
             _tell_rounding(stored, options, display.report)
-        elif options.init is not None and "encoder_weights" not in values:
-            base = {**base, "encoder_weights": first_encoder(options.init)}
+        elif options.init is not None or options.teacher is not None:
+            values = _without_encoder(values, options.init)
+            base = {**base, **inherited(options.init, options.teacher)}
             options = TrainOptions.from_values({**base, **values})
         ranks.from_main(lambda: _check_data(options))
         if epochs is not None:
+            if not 0 < epochs < math.inf:
+                raise OptionError(f"epochs is {epochs:g}; expected a number above 0")
             length = len(_open(options, "train"))
             steps = max(math.ceil(epochs * length / options.batch), 1)
             options = TrainOptions.from_values({**base, **values, "steps": steps})
@@ -101,25 +102,29 @@ def run(
         return _run(options, folder, ranks, display, resume=stored is not None)
 
 
+def _without_encoder(values: Mapping[str, Any], init: str | None) -> Mapping[str, Any]:
+    """The given values, of which none names an encoder's weights beside a checkpoint's."""
+    if init is not None and values.get("encoder_weights") is not None:
+        raise OptionError(
+            f"{init} has weights for the encoder too; give --init or --encoder-weights, not both"
+        )
+    return {name: v for name, v in values.items() if init is None or name != "encoder_weights"}
+
+
 def _say_nothing(line: str) -> None:
     """Reports of all but the main process."""
 
 
-def _stored_options(
-    folder: Path, mode: Mode, size: int, report: Callable[[str], None]
-) -> dict[str, Any] | None:
+def _stored_options(folder: Path, mode: Mode, size: int) -> dict[str, Any] | None:
     """The options of the run to continue; None for a new run, whose folder is then made."""
-    if mode == "resume":
+    if mode == "new" and holds_run(folder):
+        raise OptionError(
+            f"{folder} already holds a run; continue it with --resume, or choose another folder"
+        )
+    # Where a run is held whose state cannot be read, perhaps for a disk that was away, to begin
+    # anew would replace its checkpoints.
+    if mode == "resume" or holds_run(folder):
         return _options_of(load_state(folder), size)
-    if holds_run(folder):
-        if mode == "new":
-            raise OptionError(
-                f"{folder} already holds a run; continue it with --resume, or choose another folder"
-            )
-        try:
-            return _options_of(load_state(folder), size)
-        except ArtifactError as error:
-            report(f"no state to continue: {error}; beginning anew")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -168,10 +173,6 @@ def _open(options: TrainOptions, split: Literal["train", "val"]) -> Dataset:
     return open_dataset(options.data, part, skip_unreadable=options.skip_unreadable)
 
 
-def _skipped(dataset: Dataset) -> tuple[Problem, ...]:
-    return dataset.skipped if isinstance(dataset, PairFolder) else ()
-
-
 def _run(
     options: TrainOptions, folder: Path, ranks: Ranks, display: Display, *, resume: bool
 ) -> Outcome:
@@ -180,7 +181,7 @@ def _run(
     # are started, and with denormals in them training from scratch is 7 times slower.
     device = prepare_torch(options)
     train_set, val_set = _open(options, "train"), _open(options, "val")
-    for problem in (*_skipped(train_set), *_skipped(val_set)):
+    for problem in (*left_out(train_set), *left_out(val_set)):
         report(f"left out: {problem.message}")
     config = _configure(options, train_set, report)
     size = options.size or _size_for(config, val_set)
@@ -188,8 +189,9 @@ def _run(
     torch.manual_seed(options.seed)
     net = HyperSeg(config)
     if not resume and options.init is not None:
-        # Ranges were found for the classes that the checkpoint has.
-        start_from_checkpoint(net, options.init, report, other_classes=options.qat is None)
+        start_from_checkpoint(
+            net, options.init, train_set.labels, report, other_classes=options.qat is None
+        )
     elif not resume:
         start_from_encoder(net, options.encoder_weights, report)
     table = None if options.qat is None else read_table(Path(options.qat))
@@ -234,7 +236,7 @@ def _configure(
 ) -> HyperSegConfig:
     """The preset with the data's classes, checked against the crop."""
     config = preset(options.preset)
-    if config.labels != train_set.labels.name:
+    if (config.labels, config.num_classes) != (train_set.labels.name, len(train_set.labels)):
         report(
             f"preset {options.preset} is made for {config.labels}; its last layer takes the "
             f"{len(train_set.labels)} classes of {train_set.labels.name} instead"

@@ -41,7 +41,13 @@ class TrainOptions:
     encoder_weights: str | None = None
     """Pre-trained encoder: a weights file, ``imagenet`` (installed package), or none."""
     init: str | None = None
-    """Checkpoint of the same network to start from, instead of an encoder's weights only."""
+    """Checkpoint of the same network, perhaps with other classes, to start from instead of an
+    encoder's weights only."""
+    terms: str = ""
+    """Licences of `init` and `teacher`, which bind the weights as that of the data does. Found when
+    the run begins, as is the next."""
+    val_known: str | None = None
+    """Label set on whose val split `init`, or what that started from, was trained."""
     qat: str | None = None
     """Report of ``hyperseg calibrate`` on an export of `init`: train with the network rounded where
     that report quantises it."""
@@ -50,7 +56,8 @@ class TrainOptions:
     batch: int = 6
     """Images per step, of all processes and parts together."""
     accumulate: int = 1
-    """Parts in which a step's images pass through the network, to need less memory."""
+    """Parts in which a step's images pass through the network, to need less memory. Batch norms,
+    and with the loss ``ohem`` the choice of hard pixels, see a part and not the whole batch."""
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     optimizer: OptimizerName = "adamw"
     """``adam`` has its weight decay in the gradient, ``adamw`` beside it; ``sgd`` has Nesterov's

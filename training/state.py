@@ -160,13 +160,22 @@ def _read(path: Path) -> RunState:
         values = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 (our own state, no code in it)
     except Exception as error:  # torch raises a dozen kinds for a damaged file
         reason = str(error).splitlines()[0]
-        raise ArtifactError(f"{path} cannot be read: {reason}; start a new run") from error
+        raise ArtifactError(
+            f"{path} cannot be read: {reason}; it is left as it is: move {path.parent} aside to "
+            "begin anew"
+        ) from error
     version = values.pop("format_version", None) if isinstance(values, dict) else None
     if version != _FORMAT_VERSION:
         raise ArtifactError(
             f"{path} has format version {version}; this version reads {_FORMAT_VERSION}"
         )
-    return RunState(**values)
+    try:
+        return RunState(**values)
+    except TypeError as error:  # an earlier version has fewer fields, a later one more
+        raise ArtifactError(
+            f"{path} was written by another version of this program: {error}; continue the run "
+            "with that version"
+        ) from error
 
 
 def rounding_of(options: TrainOptions, processes: int) -> dict[str, Any]:

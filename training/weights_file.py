@@ -14,6 +14,7 @@ from edge_runtime.artifacts import Metric
 from edge_runtime.errors import OptionError
 from training.checkpoint import save_checkpoint
 from training.qat import finish_qat, save_qat_ranges
+from training.start import join_terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +74,7 @@ class WeightsFile:
     ) -> None:
         options, labels = self.options, self.train_set.labels
         measured_on = self.val_set.name
-        if options.train_split == "trainval":
+        if options.train_split == "trainval" or options.val_known == labels.name:
             measured_on += ", which was trained on"
         metrics = [] if scores is None else [Metric("miou", scores.miou, measured_on)]
         about = {"data": self.train_set.name, "step": step, "size": list(self.size)}
@@ -86,7 +87,7 @@ class WeightsFile:
                 labels=labels,
                 options={**_public(options), **about},
                 metrics=metrics,
-                license=self.train_set.license,
+                license=join_terms(self.train_set.license, options.terms),
                 state=weights,
             )
         except SafetensorError as error:  # its own writer does not raise OSError

@@ -104,7 +104,7 @@ def _reach(uri: str, scheme: str) -> Finding:
 def check_model(machine: Machine, text: str) -> Iterator[Finding]:
     """The model's file and manifest, and on a GPU whether there is an engine of it."""
     from edge_runtime.artifacts import read_manifest
-    from edge_runtime.zoo import bound, resolve_model
+    from edge_runtime.zoo import is_non_commercial, resolve_model
 
     try:
         path = resolve_model(text)
@@ -113,7 +113,7 @@ def check_model(machine: Machine, text: str) -> Iterator[Finding]:
     except HypersegError as error:
         yield problem("model", str(error), "a model and its manifest", "hyperseg models")
         return
-    terms = "; not for commercial use" if bound(manifest) else ""
+    terms = "; not for commercial use" if is_non_commercial(manifest.license) else ""
     seen = f"{path}: {height}x{width}, {len(manifest.labels)} classes, file and manifest agree"
     yield ok("model.file", seen + terms)
     if isinstance(machine.gpu(), NoGpu) or manifest.kind != "onnx":

@@ -21,7 +21,7 @@ from edge_runtime.decode import mask_decoder, mask_size
 from edge_runtime.geometry import FrameGeometry
 from edge_runtime.pixels import require_rgb
 from edge_runtime.serving import serve
-from edge_runtime.zoo import bound, resolve_model
+from edge_runtime.zoo import is_non_commercial, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -148,7 +148,7 @@ def open_segmenter(
     manifest = read_manifest(path)
     require_rgb(manifest)
     mask_size(manifest)
-    if bound(manifest):
+    if is_non_commercial(manifest.license):
         say(f"{manifest.name}: {manifest.license}")
     with serve(path, manifest, options, say) as served:
         yield Segmenter(served.backend, served.manifest)

@@ -52,9 +52,9 @@ def images(tmp_path):
 
 
 def test_terms_of_the_weights_are_told_before_the_first_frame(tmp_path, images, capsys):
-    # Given a model for non-commercial use, and one that is free
+    # Given two models for non-commercial use, and one that is free
     terms = "trained on CamVid: CC BY-NC 4.0, non-commercial use only"
-    for name, license_ in (("bound", terms), ("free", "Apache-2.0")):
+    for name, license_ in (("bound", terms), ("short", "CC BY-NC 4.0"), ("free", "Apache-2.0")):
         part = tmp_path / "part.onnx"
         manifest = write_identity_onnx(part, SIZE)
         write_artifact(
@@ -63,12 +63,13 @@ def test_terms_of_the_weights_are_told_before_the_first_frame(tmp_path, images, 
 
     # When both are run
     told = {}
-    for name in ("bound", "free"):
+    for name in ("bound", "short", "free"):
         assert main(["run", str(tmp_path / f"{name}.onnx"), str(images)]) == 0
         told[name] = capsys.readouterr().err
 
-    # Then only the first says what it may not be used for
+    # Then the first two say what they may not be used for
     assert f"hyperseg: bound: {terms}" in told["bound"]
+    assert "hyperseg: short: CC BY-NC 4.0" in told["short"]
     assert "free:" not in told["free"]
 
 

@@ -21,8 +21,8 @@ from edge_runtime.artifacts import (
 from edge_runtime.cli import main
 from edge_runtime.errors import ArtifactError, OptionError
 from edge_runtime.labels import CAMVID_11, CAMVID_12
+from edge_runtime.zoo import is_non_commercial
 from training.reports.card import write_card
-from training.reports.card_text import is_non_commercial
 
 TRAINING = {
     "preset": "edge-n", "data": "camvid-11 train", "size": [384, 512], "step": 900, "steps": 1000,

@@ -106,6 +106,22 @@ def test_preview_shows_class_colours_and_is_reproducible(root: Path, tmp_path: P
     assert has_colour(first, (200, 100, 0)) >= 14 * 14  # the legend's square
 
 
+def test_preview_shows_what_the_recipe_of_a_preset_does(root: Path, tmp_path: Path) -> None:
+    write_pair(root, "train", "cow", np.ones((40, 60)), 200)
+    command = ["data", "preview", str(root), "--crop", "32x48", "--count", "2"]
+    # street-n's recipe, which is the one of options that `train` would take from it
+    spelled = ["--scale", "0.6", "1.8", "--class-mix", "0.25", "--jitter", "0.4", "--hue", "0.05"]
+    for name, more in {"preset": ["--preset", "street-n"], "spelled": spelled, "none": []}.items():
+        assert main([*command, *more, "-o", str(tmp_path / f"{name}.png")]) == 0
+    law = ["--preset", "street-n", "--scale-law", "uniform"]
+    assert main([*command, *law, "-o", str(tmp_path / "law.png")]) == 0
+
+    shown = {path.stem: picture(path) for path in tmp_path.glob("*.png")}
+    np.testing.assert_array_equal(shown["preset"], shown["spelled"])
+    assert (shown["preset"] != shown["none"]).any()
+    assert (shown["preset"] != shown["law"]).any()
+
+
 def test_preview_of_streets_needs_no_files(tmp_path: Path) -> None:
     command = ["data", "preview", "street:48x64", "-o", str(tmp_path / "s.png")]
 
@@ -130,6 +146,7 @@ def test_preview_of_streets_needs_no_files(tmp_path: Path) -> None:
         (["preview", "animals", "-o", "p.png", "--crop", "big"], "size 'big'"),
         (["preview", "animals", "-o", "p.png", "--flip", "2"], "flip is 2"),
         (["preview", "animals", "-o", "p.png", "--count", "0"], "count"),
+        (["preview", "animals", "-o", "p.png", "--preset", "edge-x"], "no preset 'edge-x'"),
         (["preview", "broken", "-o", "p.png"], "cannot read .*train_1.png"),
         (["preview", "animals"], "--output"),
     ],

@@ -56,6 +56,31 @@ def test_reads_rgb_and_ignores_void(camvid):
     assert sample.labels.dtype == np.uint8
 
 
+@pytest.mark.parametrize("lists", [True, False])
+def test_camvid_as_segnet_distributes_it(camvid, lists):
+    # given: its names of folders and labels, and lists from the root of another machine
+    for split in ("train", "val", "test"):
+        label = next((camvid / f"{split}_labels").iterdir())
+        (camvid / f"{split}annot").mkdir()
+        label.rename(camvid / f"{split}annot" / label.name.replace("_L", ""))
+        label.parent.rmdir()
+        place = camvid / f"{split}.txt"
+        name = f"frame_{split}.png"
+        place.write_text(f"/SegNet/CamVid/{split}/{name} /SegNet/CamVid/{split}annot/{name}\n")
+        if not lists:
+            place.unlink()
+
+    # when, then
+    for split in ("train", "val", "test"):
+        dataset = open_dataset(f"camvid:{camvid}", split)
+        assert dataset.image_name(0) == f"{split}/frame_{split}.png"
+        assert dataset.read(0, 0).labels.tolist() == [[0, 3, 255], [0, 0, 3]]
+    (camvid / "trainannot/frame_train.png").unlink()
+    gone = f"{camvid}/trainannot/frame_train.png" if lists else "frame_train"
+    with pytest.raises(SourceError, match=f"{gone}.* does not exist but its pair is in"):
+        open_dataset(f"camvid:{camvid}", "train")
+
+
 def test_authors_protocol_learns_void(camvid):
     dataset = open_dataset(f"camvid12:{camvid}", "train")
 

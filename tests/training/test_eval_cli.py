@@ -116,6 +116,29 @@ def test_views_groups_and_limit_reach_the_report(data, checkpoint, tmp_path, cap
     assert re.search(r"alpha +2 +\d", printed)
 
 
+def test_a_truncated_picture_is_left_out_on_request_and_named(tmp_path, checkpoint, capsys):
+    # given
+    folder = write_data(tmp_path / "streets", 8, {"labels": STREET_8.name})
+    cut = folder / "test" / "alpha_2.png"
+    cut.write_bytes(cut.read_bytes()[:200])
+    place, page = tmp_path / "scores.json", tmp_path / "scores.html"
+    arguments = (checkpoint, "--data", f"folder:{folder}", "--json", place, "--report", page)
+
+    # when
+    assert evaluate(*arguments) == 2
+    (refused,) = capsys.readouterr().err.strip().splitlines()
+    assert not place.exists()
+    assert evaluate(*arguments, "--skip-unreadable") == 0
+
+    # then
+    assert f"cannot read {cut}" in refused
+    assert "--skip-unreadable" in refused
+    assert "left out, unreadable: alpha_2.png" in capsys.readouterr().out
+    report = json.loads(place.read_text())
+    assert (report["images"], report["left_out"]) == (4, ["alpha_2.png"])
+    assert "alpha_2.png" in page.read_text()
+
+
 def test_window_and_folder_groups(data, checkpoint, capsys):
     options = ("--window", "64x64", "--overlap", "0.5", "--group-by", "folder", "--limit", "1")
 

@@ -133,3 +133,29 @@ def test_of_more_classes_than_fit_some_can_be_chosen(
     assert run(source, *ALL_TRAIN, "--classes", "moose") == 2
     assert "it has background, c1, " in (said := capsys.readouterr().err)
     assert "and 361 more" in said
+
+
+def test_roboflow_keeps_each_split_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    # Given an export whose every split has its annotations beside its pictures, all of one name
+    source = tmp_path / "src"
+    for shade, (folder, stem) in enumerate({"train": "a", "valid": "b", "test": "c"}.items()):
+        write_image(source / folder / f"{stem}.png", (6, 8), 40 * shade)
+        content = coco(ALL, file_name=f"{stem}.png")
+        (source / folder / "_annotations.coco.json").write_text(json.dumps(content))
+
+    # When
+    assert run(source) == 0
+
+    # Then
+    splits = ("train", "val", "test")
+    assert [images_of(source, split) for split in splits] == [["a"], ["b"], ["c"]]
+    assert open_dataset(f"folder:{source}-out", "test").read(0, 0).labels.max() == 1
+
+
+def test_one_split_of_roboflow_is_read_alone(tmp_path: Path) -> None:
+    write_image(tmp_path / "valid/b.png", (6, 8), 40)
+    place = tmp_path / "valid/_annotations.coco.json"
+    place.write_text(json.dumps(coco(ALL, file_name="b.png")))
+    out = tmp_path / "out"
+    assert main(["data", "import", "coco", str(place), "-o", str(out), *ALL_TRAIN]) == 0
+    assert len(open_dataset(f"folder:{out}", "train")) == 1

@@ -15,6 +15,8 @@ from edge_runtime.artifacts import read_manifest
 from edge_runtime.cli import main
 from edge_runtime.street import write_dataset
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.cli import DATA_HELP
+from training.data.stored import SPECS
 from training.model.hyperseg import HyperSeg
 from training.presets import preset
 from training.reports.account import account
@@ -125,12 +127,14 @@ def test_what_is_not_given_comes_from_the_recipe_and_resume_auto_goes_on(data, t
     # when: there is nothing left to continue
     for name in ("state.pt", "state.previous.pt"):
         (tmp_path / name).write_bytes(b"PK rubbish")
+    held = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     capsys.readouterr()
-    assert main(arguments) == 0
+    assert main(arguments) == 2
 
-    # then
-    assert "beginning anew" in capsys.readouterr().out
-    assert load_state(tmp_path).step == 3
+    # then: the checkpoints are not exchanged for those of three steps
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"move {tmp_path} aside to begin anew")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == held
 
 
 @pytest.mark.slow
@@ -225,6 +229,38 @@ def test_damaged_label_ends_the_run_before_it_begins_or_is_left_out_by_name(tmp_
     trained = capsys.readouterr().out
     assert f"left out: {victim}" in trained.replace("cannot read ", "")
     assert "street-8 train (3 images)" in trained
+
+
+@pytest.mark.parametrize("epochs", ["nan", "inf", "0", "-3"])
+def test_a_length_that_is_none_is_refused(data, tmp_path, capsys, epochs):
+    arguments = train_arguments(data, tmp_path / "run", "--epochs", epochs)
+    steps = arguments.index("--steps")
+    assert main([*arguments[:steps], *arguments[steps + 2 :]]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"epochs is {epochs}; expected a number above 0" in line
+
+
+@pytest.mark.slow
+def test_classes_that_only_share_the_name_of_the_presets_are_taken_by_number(tmp_path, capsys):
+    # given: three classes under the name of street-n's eight
+    root = tmp_path / "street"
+    write_dataset(root, seeds=range(4), frames_per_seed=2, size=(60, 90))
+    meta = {"name": "street-8", "classes": ["road", "sky", "rest"]}
+    meta |= {"palette": [[128, 64, 128], [0, 0, 255], [0, 0, 0]]}
+    meta["id_map"] = {"2": "road", "0": "sky", "*": "rest"}
+    (root / "meta.json").write_text(json.dumps(meta))
+
+    # when
+    assert main(train_arguments(f"folder:{root}", tmp_path / "run")) == 0
+
+    # then
+    assert "its last layer takes the 3 classes of street-8 instead" in capsys.readouterr().out
+    net, manifest = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    assert net.config.num_classes == len(manifest.labels) == 3
+
+
+def test_the_help_names_every_kind_of_data():
+    assert f"{SPECS}." == DATA_HELP
 
 
 def test_new_run_needs_preset_and_data(tmp_path, capsys):

@@ -208,6 +208,16 @@ def test_state_of_another_version_is_refused(toy, tmp_path):
         toy.run(tmp_path, resume=True)
 
 
+def test_a_state_with_more_in_it_than_this_version_knows_is_refused(toy, tmp_path):
+    toy.run(tmp_path)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)  # noqa: TID251 (just written)
+    for name in ("state.pt", "state.previous.pt"):
+        torch.save({**state, "warp": 1}, tmp_path / name)
+
+    with pytest.raises(ArtifactError, match=r"written by another version .*'warp'; continue the"):
+        toy.run(tmp_path, resume=True)
+
+
 def test_damaged_state_gives_way_to_the_one_before(toy, tmp_path):
     # given: a run of 8 steps whose last state rots
     toy.run(tmp_path / "whole")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
+from click.core import ParameterSource
 
 from edge_runtime.cli_options import STDOUT, reporting
 from edge_runtime.command_group import SuggestingGroup
@@ -15,7 +16,8 @@ from edge_runtime.errors import EXIT_FOUND, OptionError
 from edge_runtime.places import why_unwritable
 from edge_runtime.progress import bar
 from edge_runtime.sizes import parse_size
-from training.data.augment_options import HELP, AugmentOptions
+from training.candidates import complete_presets
+from training.data.augment_options import HELP, AugmentOptions, ScaleLaw
 from training.data.import_cli import import_command
 
 if TYPE_CHECKING:
@@ -112,13 +114,16 @@ def _augment_options(command: Callable[..., Any]) -> Callable[..., Any]:
             option = click.option(
                 flag, type=parse_size, metavar="HxW", default=size, show_default=True, help=says
             )
+        elif field.name == "scale_law":
+            laws = click.Choice(get_args(ScaleLaw))
+            option = click.option(flag, type=laws, default=default, show_default=True, help=says)
         elif isinstance(default, float | tuple):
             count = len(default) if isinstance(default, tuple) else 1
             option = click.option(
                 flag, type=float, nargs=count, default=default, show_default=True, help=says
             )
         else:
-            continue
+            raise TypeError(f"no option shows {field.name}")
         command = option(command)
     return command
 
@@ -134,29 +139,57 @@ def _augment_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--views", type=click.IntRange(0, 8), default=3, show_default=True,
               help="Random views of each.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the views.")
+@click.option(
+    "--preset", shell_complete=complete_presets, help="Show what its recipe does, for the rest."
+)
 @_augment_options
 @reporting
+@click.pass_context
 def preview_command(
+    context: click.Context,
+    /,
     source: str,
     place: Path,
     split: Split,
     count: int,
     views: int,
     seed: int,
+    preset: str | None,
     output: Output,
     **augment: Any,
 ) -> None:
-    """Draw images with their labels, and the random views that training would see of them."""
+    """Draw images with their labels, and the random views that training would see of them.
+
+    `train` draws as the recipe of its preset says: give that preset, and the options that you would
+    give `train`.
+    """
     from training.data.preview import preview_sheet
     from training.data.sheets import write_sheet
     from training.data.stored import guess_spec
 
     _require_writable(place)
-    options = AugmentOptions(**augment)
+    given = {
+        name: value
+        for name, value in augment.items()
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    options = AugmentOptions(**{**_views_of(preset), **given})
     sheet = preview_sheet(guess_spec(source), split, options, count=count, epochs=views, seed=seed)
     write_sheet(place, sheet)
     output.deliver_facts("preview", {"wrote": place, "size": list(sheet.shape[:2])})
     output.tell(f"{place}: {sheet.shape[0]}x{sheet.shape[1]}")
+
+
+def _views_of(preset: str | None) -> dict[str, Any]:
+    """Values of `AugmentOptions` in the recipe of a preset; none without one."""
+    if preset is None:
+        return {}
+    from training import presets
+    from training.recipes import recipe
+
+    presets.preset(preset)  # refuses a name that is none
+    names = {field.name for field in fields(AugmentOptions)}
+    return {name: value for name, value in recipe(preset).items() if name in names}
 
 
 def _check(source: str, splits: tuple[Split, ...], output: Output) -> CheckReport:

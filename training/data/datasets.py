@@ -20,6 +20,7 @@ from training.data.stored import open_stored
 
 if TYPE_CHECKING:
     from edge_runtime.street import StreetCamera
+    from training.data.problems import Problem
 
 
 class Dataset(Protocol):
@@ -125,3 +126,8 @@ def open_dataset(spec: str, split: Split, *, skip_unreadable: bool = False) -> D
     from training.data.check import unreadable_files  # it rests on this module
 
     return PairFolder(data, split, unreadable_files(data, split))
+
+
+def left_out(dataset: Dataset) -> tuple[Problem, ...]:
+    """The unreadable files whose pairs `open_dataset` left out on request."""
+    return dataset.skipped if isinstance(dataset, PairFolder) else ()

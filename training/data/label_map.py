@@ -260,8 +260,8 @@ def unreadable(path: Path, error: Exception) -> Problem:
     """The finding about a file that PIL could not decode."""
     return Problem(
         "unreadable file",
-        f"cannot read {path}: {error}; restore the file, drop its pair, or ask to skip "
-        "unreadable files",
+        f"cannot read {path}: {error}; restore the file or drop its pair; `train` and `eval` leave "
+        "it out with --skip-unreadable",
         file=str(path),
     )
 

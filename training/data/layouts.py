@@ -144,8 +144,18 @@ class FolderLayout:
                     self.root / names[1],
                 )
                 continue
-            pairs.append(Pair(self.root / names[0], self.root / names[1]))
+            pairs.append(Pair(self._listed_file(names[0]), self._listed_file(names[1])))
         return pairs
+
+    def _listed_file(self, name: str) -> Path:
+        """Where a listed file is; a name from the root of another machine is read below ours.
+
+        CamVid's lists say ``/SegNet/CamVid/train/NAME`` wherever they are unpacked.
+        """
+        place = self.root / name
+        near = self.root.joinpath(*place.parts[-2:])
+        foreign = Path(name).is_absolute() and not place.parent.exists()
+        return near if foreign and near.parent.is_dir() else place
 
     def _found(self, listing: Listing) -> list[Pair]:
         images = self._image_folder(listing.split)

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 def camvid(root: Path, labels: LabelSet = CAMVID_11) -> StoredData:
     """CamVid at 480x360; ids 0..11, of which 11 (Void) is ignored unless learned."""
     void = 11 if len(labels) == 12 else IGNORE_INDEX
+    segnet = any((root / f"{split}annot").is_dir() for split in ("train", "val", "test"))
     label_map = LabelMap(labels, {i: i for i in range(11)} | {11: void})
     return StoredData(
-        FolderLayout(root),
+        FolderLayout(root, labels="{split}annot") if segnet else FolderLayout(root),
         label_map,
         license="trained on CamVid: CC BY-NC 4.0, non-commercial use only",
     )

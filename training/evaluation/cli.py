@@ -63,6 +63,7 @@ SHOWN = 8
 )  # fmt: skip
 @click.option("--flip", is_flag=True, help="Average over mirror images too.")
 @click.option("--limit", type=int, help="Score only the first images.")
+@click.option("--skip-unreadable", is_flag=True, help="Leave damaged files out, naming them.")
 @click.option(
     "--group-by",
     type=click.Choice(("prefix", "folder")),
@@ -86,7 +87,8 @@ def evaluate(model: str, output: Output, **values: Any) -> None:
     """
     against, pictures, worst = (values.pop(name) for name in ("against", "pictures", "worst"))
     report_to = values.pop("report")
-    request = {name: values.pop(name) for name in ("data", "split", "limit", "group_by")}
+    names = ("data", "split", "limit", "group_by", "skip_unreadable")
+    request = {name: values.pop(name) for name in names}
     protocol = values.pop("protocol")
     options = EvalOptions(**values)
 

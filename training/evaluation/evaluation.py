@@ -43,6 +43,8 @@ class Request:
     """Also score groups of images."""
     worst: int = 0
     """How many of the worst images to keep."""
+    skip_unreadable: bool = False
+    """Leave out pairs of which a file cannot be decoded, naming them, instead of stopping."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def run(request: Request, progress: Callable[[int, int], None] | None = None) ->
         SourceError: the data cannot be read.
     """
     path = resolve_model(request.model)
-    dataset = open_dataset(request.data, request.split)
+    dataset = open_dataset(request.data, request.split, skip_unreadable=request.skip_unreadable)
     check_protocol(request.protocol, dataset.labels)
     if request.group_by is not None and not isinstance(dataset, Named):
         raise OptionError(f"{dataset.name} has no image names to group by; leave --group-by out")

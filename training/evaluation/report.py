@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.artifacts import created_by_this_command, write_text_atomic
 from edge_runtime.errors import ArtifactError, OptionError
 from edge_runtime.redact import public_command
+from training.data.datasets import left_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from training.evaluation.evaluation import Evaluation
 
@@ -27,7 +28,8 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
 
     Scores: ``miou``, ``iou`` by class (null where absent), ``accuracy``, ``mean_accuracy``,
     ``frequency_weighted``, all 0..1; ``images``; ``confusion[label][prediction]`` in the order of
-    ``classes``; ``groups`` if asked for. The other keys say what was measured, and how.
+    ``classes``; ``left_out``, the unreadable files; ``groups`` if asked for. The other keys say
+    what was measured, and how.
     """
     request, subject, dataset = evaluation.request, evaluation.subject, evaluation.dataset
     created = created_by_this_command()
@@ -43,6 +45,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "data_license": dataset.license,
         "split": request.split,
         "limit": request.limit,
+        "left_out": [Path(problem.file).name for problem in left_out(dataset)],
         "label_sizes": [list(size) for size in evaluation.label_sizes],
         "model": subject.name,
         "model_sha256": subject.sha256,

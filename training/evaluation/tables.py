@@ -34,6 +34,8 @@ def tables(
     part = "" if report["limit"] is None else " (the first of the split)"
     seen = shown_as(report)
     yield f"{report['images']} images{part} scored at {sizes}, {seen}; {report['engine']}"
+    if report["left_out"]:
+        yield f"left out, unreadable: {', '.join(report['left_out'])}"
     if report["note"]:
         yield f"protocol {report['protocol']}: {report['note']}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.redact import public_command
+from edge_runtime.zoo import is_non_commercial
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ _CITATIONS = {
 """How data sets ask to be cited, by the first part of their label set's name."""
 _WEAK = 0.5
 """IoU below which a class is named among the limits."""
-_OWN_ROWS = ("preset", "data", "size", "step", "steps", "batch", "seed")
+_OWN_ROWS = ("preset", "data", "size", "step", "steps", "batch", "seed", "terms", "val_known")
 """Training options that the card says in words rather than in the list."""
 
 
@@ -41,12 +42,6 @@ def heading(manifest: Manifest) -> str:
             f"> **Not for commercial use.** {_sentence(manifest.license)}",
         ]
     return "\n".join(lines)
-
-
-def is_non_commercial(license: str) -> bool:
-    """Whether a licence's text forbids commercial use."""
-    text = license.lower()
-    return "non-commercial" in text or "noncommercial" in text or "-nc" in text
 
 
 def facts_section(facts: CardFacts) -> str:
@@ -135,6 +130,8 @@ def _measured(report: Mapping[str, Any]) -> str:
     if report.get("label_sizes"):
         sizes = (f"{height}x{width}" for height, width in report["label_sizes"][:3])
         text += f"; scored at the labels' {', '.join(sizes)}"
+    if report.get("left_out"):
+        text += f"; {len(report['left_out'])} unreadable files were left out"
     if report.get("groups"):
         groups = report["groups"]["scores"].items()
         text += "; mIoU by part: " + ", ".join(
@@ -161,7 +158,7 @@ def making_section(facts: CardFacts) -> str:
         lines += [
             f"Trained for {training.get('step')} of {training.get('steps')} steps of "
             f"{training.get('batch')} images, seed {training.get('seed')}"
-            f"{_before(training)}. {_choice(training)}",
+            f"{_before(training)}. {_choice(training, manifest.labels.name)}",
             "",
             "Options: " + ", ".join(f"{k} {v}" for k, v in _flat(training)) + ".",
             "",
@@ -178,12 +175,18 @@ def making_section(facts: CardFacts) -> str:
     return "\n".join(lines)
 
 
-def _choice(training: Mapping[str, Any]) -> str:
+def _choice(training: Mapping[str, Any], labels: str) -> str:
     """Which weights were kept, and what the splits had to do with it."""
     if training.get("train_split") == "trainval":
         return (
             "The val split was trained on too, so the last weights were kept and figures on val "
             "say nothing of new images; the test split was neither trained on nor used to choose."
+        )
+    if training.get("val_known") == labels:
+        return (
+            "Of all validations the weights with the best mIoU on the val split were kept, but the "
+            "network it started from was trained on it, so figures on val say nothing of new "
+            "images; the test split was neither trained on nor used to choose."
         )
     return (
         "Of all validations the weights with the best mIoU on the val split were kept; the test "

@@ -73,6 +73,9 @@ class _File(msgspec.Struct):
     categories: list[_Category] | None = None
 
 
+_ROBOFLOW = "_annotations.coco.json"
+"""What Roboflow calls the file of a split, which lies with the images in the split's folder."""
+
 _Drawings = dict[int, list[tuple[int, _Annotation]]]
 """Image id -> code in the mask, and what is drawn with it."""
 
@@ -81,7 +84,8 @@ def read(source: Path, options: ReadOptions) -> Imported:
     """An annotation file, or a folder with such files in ``annotations/`` or itself.
 
     A file's name says its split if it holds the word, as in ``instances_train2017.json`` or
-    ``my_data_val.json``, and another file's name says another one.
+    ``my_data_val.json``, and another file's name says another one; of Roboflow's files the folder's
+    name does.
 
     Raises:
         SourceError: a file is malformed, or an image cannot be found.
@@ -118,9 +122,16 @@ def _files(folder: Path, left_out: Counter[str]) -> list[Path]:
     Raises:
         SourceError: there is none.
     """
-    found = sorted((folder / "annotations").glob("*.json")) or sorted(folder.glob("*.json"))
+    found = (
+        sorted((folder / "annotations").glob("*.json"))
+        or sorted(folder.glob("*.json"))
+        or sorted(folder.glob(f"*/{_ROBOFLOW}"))
+    )
     if not found:
-        raise SourceError(f"{folder} has no annotation files; expected annotations/*.json")
+        raise SourceError(
+            f"{folder} has no annotation files; expected annotations/*.json, *.json or Roboflow's "
+            f"{{train,valid,test}}/{_ROBOFLOW}"
+        )
     # _train2017, where instances_train2017.json has the images of person_keypoints_train2017.json
     ends = tuple(
         place.stem.removeprefix("instances")
@@ -163,6 +174,8 @@ def _split_of(name: str) -> Split | None:
 
 def _folders(place: Path, source: Path) -> list[Path]:
     """Where the images of a file may lie."""
+    if place.name == _ROBOFLOW:
+        return [place.parent]
     base = source if source.is_dir() else place.parent
     tail = place.stem.partition("_")[2] or place.stem  # instances_train2017 -> train2017
     kinds = [tail, *(part for part in place.stem.split("_") if _split_of(part))]
@@ -183,7 +196,7 @@ def _items(
     options: ReadOptions,
     left_out: Counter[str],
 ) -> list[Item]:
-    split = _split_of(place.stem)
+    split = _split_of(place.parent.name if place.name == _ROBOFLOW else place.stem)
     folders = [options.images] if options.images else _folders(place, source)
     upright = options.orientation != "stored"
     items = []
