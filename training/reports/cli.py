@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from edge_runtime.cli_options import Output
 
+_EVALUATION, _TRAINING = "hyperseg-edge.evaluation", "hyperseg-edge.train"
+"""Kinds of reports that are drawn here, by their schemas without the version."""
+
 
 @click.command()
 @click.argument("subject", type=click.Path(path_type=Path))
@@ -56,19 +59,31 @@ def _page(report: Path) -> Path:
     """Write the page of a report beside it; where that is."""
     from edge_runtime.artifacts import write_text_atomic
     from edge_runtime.page.files import complete, read_report
-    from edge_runtime.page.page import render as render_run
-    from training.evaluation.page import render as evaluation
-    from training.evaluation.report import SCHEMA as EVALUATION
-    from training.reports.account import SCHEMA as TRAINING
-    from training.reports.page import render as training
 
     page, found = report.with_suffix(".html"), read_report(report)
-    # Evaluations of earlier versions do not name their schema.
-    schema = found.get("schema", EVALUATION if "confusion" in found else None)
-    renders: dict[Any, Callable[[Mapping[str, Any]], str]]
-    renders = {EVALUATION: evaluation, TRAINING: training}
-    render = renders.get(schema, render_run) if isinstance(schema, str) else render_run
     with complete(report):
-        text = render(found)
+        text = _render_of(found)(found)
     write_text_atomic(page, text)
     return page
+
+
+def _render_of(found: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], str]:
+    """What draws such a report; only that is imported, as a device has not every package."""
+    schema = found.get("schema")
+    # Evaluations of earlier versions do not name their schema.
+    kind = _EVALUATION if schema is None and "confusion" in found else str(schema).partition("/")[0]
+    if kind == _EVALUATION:
+        from training.evaluation.page import render as evaluation
+        from training.evaluation.report import SCHEMA
+
+        if schema in (None, SCHEMA):
+            return evaluation
+    if kind == _TRAINING:
+        from training.reports.account import SCHEMA
+        from training.reports.page import render as training
+
+        if schema == SCHEMA:
+            return training
+    from edge_runtime.page.page import render as run
+
+    return run
