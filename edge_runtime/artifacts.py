@@ -22,6 +22,7 @@ import msgspec
 from edge_runtime.errors import ArtifactError, ManifestError, OptionError
 from edge_runtime.labels import LabelSet
 from edge_runtime.pixels import YuvFormat
+from edge_runtime.places import SPECIAL, is_special
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -187,8 +188,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """A path to write to; on success it is synced and renamed to `path`, else removed.
 
     Raises:
-        OptionError: the folder is missing or not writable, or the disk is full.
+        OptionError: the folder is missing or not writable, a device is there, or the disk is full.
     """
+    if is_special(path):
+        raise OptionError(f"cannot write {path}: {SPECIAL}")
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(handle)

@@ -13,6 +13,9 @@ from edge_runtime.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+SPECIAL = "it is a device or pipe; name a file"
+"""Why a whole file cannot be put in the place of what `is_special` finds."""
+
 
 def require_places(
     documents: Sequence[Path], outputs: Sequence[Path] = (), inputs: Sequence[Path] = ()
@@ -38,6 +41,8 @@ def require_places(
         if (model := _described(place, outputs)) is not None:
             raise OptionError(f"cannot write {place}: {_of_manifest(model)}")
     for place in documents:
+        if is_special(place):
+            raise OptionError(f"cannot write {place}: {SPECIAL}")
         if (why := why_unwritable(place, outputs)) is not None:
             raise OptionError(f"cannot write {place}: {why}")
     require_distinct((*documents, *outputs))
@@ -66,6 +71,15 @@ def require_distinct(places: Iterable[Path]) -> None:
     for target in targets:
         if targets.count(target) > 1:
             raise OptionError(f"{target} is written to twice; give each output its own name")
+
+
+def is_special(path: Path) -> bool:
+    """Whether a device, pipe or socket is there, which a file must not take the place of.
+
+    Root may rename one over ``/dev/null``, for everybody.
+    """
+    in_dev = path.absolute().parent in (Path("/dev"), Path("/dev/fd"))
+    return in_dev or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def why_unwritable(path: Path, outputs: Iterable[Path] = ()) -> str | None:

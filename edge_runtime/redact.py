@@ -9,19 +9,33 @@ _USER_INFO = re.compile(r"(://|\b(?:mqtts?|rtsp):)[^\s\"'@/:]*(?::[^\s\"']*)?@")
 password: hiding a part of an unusual host or path is a lesser harm than showing a secret."""
 
 _ASSIGNMENT = re.compile(
-    r"\b(passwords?|passwd|pwd|pass|token|secret|api[-_]?key|user-pw|user-id|proxy-pw|proxy-id)"
+    r"([\w-]*(?:pass(?:word|wd|phrase|code)?s?|pwd|psw|loginpas|token|secret|credentials?"
+    r"|(?:api|auth|access|stream)[-_]?key|user-pw|user-id|proxy-pw|proxy-id))"
     r"(\s*=\s*)(\"[^\"]*\"|'[^']*'|[^\s&;\"']+)",
     re.IGNORECASE,
 )
-"""``password=...`` as in camera URIs and in properties of GStreamer elements."""
+"""``password=...`` as in camera URIs and in properties of GStreamer elements, also within a word as
+recorders write it: ``user=admin_password=..._channel=1``."""
+
+_SHORTEST = 4
+"""Characters of a secret that is looked for by itself; a shorter one is in every other word."""
+_revealed: set[str] = set()
 
 
 _TRAILING = re.compile(r"(?<=[^\s/])/+(?=\s|$)")
 _FOLDERS = re.compile(r"(?:[^\s=:,/]*/)+")
 
 
+def remember_secret(secret: str) -> None:
+    """Let `redact` hide this text wherever it stands, whatever stands before it."""
+    if len(secret) >= _SHORTEST:
+        _revealed.add(secret)
+
+
 def redact(text: str) -> str:
-    """`text` with the credentials of every URI and property in it replaced by ``***``."""
+    """`text` with each credential of a URI or property, and each known secret, as ``***``."""
+    for secret in sorted(_revealed, key=len, reverse=True):
+        text = text.replace(secret, "***")
     return _ASSIGNMENT.sub(r"\1\2***", _USER_INFO.sub(r"\1***@", text))
 
 

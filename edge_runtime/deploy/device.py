@@ -27,13 +27,20 @@ from edge_runtime.deploy.units import (
     forget_service,
     read_service,
     start,
+    withdraw,
     write_unit,
 )
 from edge_runtime.device import Device, describe_device
 from edge_runtime.engines.choice import RUNTIMES, engine_precision
 from edge_runtime.engines.gpu import NoGpu, ask_gpu
 from edge_runtime.engines.locks import folder_lock
-from edge_runtime.errors import DeployError, HypersegError, OptionError
+from edge_runtime.errors import (
+    ArtifactError,
+    BackendError,
+    DeployError,
+    HypersegError,
+    OptionError,
+)
 from edge_runtime.service.command import program
 from edge_runtime.service.places import Manager
 
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
 SCHEMA: Literal["hyperseg-edge.deploy/1"] = "hyperseg-edge.deploy/1"
 ALL_USERS = Path("/etc/hyperseg/trusted_keys")
 ON_CPU = "ONNX Runtime on the CPU"
+BUILT_HERE = "TensorRT engine, built here"
 
 
 @dataclass(frozen=True)
@@ -192,9 +200,7 @@ def _prove_and_switch(
     signed: bool,
     say: Callable[[str], None],
 ) -> DeployReport:
-    engine = _provide_engine(release, options, say)
-    golden = release.folder / GOLDEN
-    proof = check_golden(release.folder / release.served, golden if golden.exists() else None)
+    provided, proof = _provide_proven(release, options, say)
     if not proof.passed:
         raise DeployError(
             f"the model agrees with its sender on {proof.agreement:.3f} of the golden frame's "
@@ -208,20 +214,25 @@ def _prove_and_switch(
     earlier = read_service(options.home)
     before = releases.switch(release.key)
     try:
-        unit = _restart(releases, options.service or earlier)
-    except HypersegError:
+        unit = _restart(releases, options.service or earlier, provided.served)
+    except BaseException:  # also Ctrl-C while systemd waits for the first mask
         releases.restore(before)
+        with suppress(HypersegError):  # what is told is why the new one failed
+            if options.service is not None and (earlier is None or options.service != earlier):
+                withdraw(options.service)
         if earlier is None:
             forget_service(options.home)
-        with suppress(HypersegError):  # what is told is why the new one failed
+        with suppress(HypersegError):
             _restart(releases, earlier)
         raise
+    if provided.served != ENGINE:  # a later restart shall not choose one that was not wanted
+        release.drop_engine()
     return DeployReport(
         key=release.key,
         name=read_manifest(release.folder / MODEL, verify=False).name,
         previous=releases.previous,
         signed=signed,
-        engine=engine,
+        engine=provided.words,
         proof=proof,
         service=unit,
         device=describe_device(),
@@ -229,11 +240,18 @@ def _prove_and_switch(
     )
 
 
-def _restart(releases: Releases, service: Service | None) -> str | None:
-    """Let the service run what is current now; without one or the other, nothing."""
+def _restart(releases: Releases, service: Service | None, served: str | None = None) -> str | None:
+    """Let the service run what is current now; without one or the other, nothing.
+
+    Args:
+        releases: of the device.
+        service: to be started again.
+        served: the file of the release that it runs; None: its engine where there is one.
+    """
     if service is None or releases.current is None:
         return None
-    served = ENGINE if (releases.current_link / ENGINE).exists() else MODEL
+    if served is None:
+        served = ENGINE if (releases.current_link / ENGINE).exists() else MODEL
     write_unit(service, releases.home, releases.current_link / served)
     return start(service)
 
@@ -257,21 +275,57 @@ def rollback(home: Path) -> tuple[str, str]:
         return left, used
 
 
-def _provide_engine(release: Release, options: InstallOptions, say: Callable[[str], None]) -> str:
-    """Build an engine where that is possible; in words, what will infer."""
+@dataclass(frozen=True)
+class _Provided:
+    """What of a release shall infer here."""
+
+    served: str
+    """Name of the file."""
+    words: str
+    is_older: bool = False
+    """An engine that was built when the release was installed before."""
+
+
+def _provide_proven(
+    release: Release, options: InstallOptions, say: Callable[[str], None]
+) -> tuple[_Provided, Proof]:
+    """What shall infer, and how it does on the golden frame.
+
+    An engine of an earlier installation that does not run any more is built anew.
+    """
+    golden = release.folder / GOLDEN
+    wanted = golden if golden.exists() else None
+    provided = _provide(release, options, say)
+    try:
+        return provided, check_golden(release.folder / provided.served, wanted)
+    except (ArtifactError, BackendError) as error:
+        if not provided.is_older:
+            raise
+        say(f"the engine that was built here before does not run any more: {error}")
+    provided = _build(release, say)
+    return provided, check_golden(release.folder / provided.served, wanted)
+
+
+def _provide(release: Release, options: InstallOptions, say: Callable[[str], None]) -> _Provided:
+    """The engine where one is or can be built, or else the model; in words, why."""
     if not options.engine:
-        return f"{ON_CPU}: no engine was wanted"
+        return _Provided(MODEL, f"{ON_CPU}: no engine was wanted")
     reason = _why_no_engine()
     if reason is not None:
-        return f"{ON_CPU}: {reason}"
-    if release.served != ENGINE:
-        say("building an engine; this takes minutes")
-        command = build_command(release.folder)
-        done = subprocess.run([*program(), *command], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise DeployError(f"no engine could be built ({lines[-1]}); --no-engine goes without")
-    return "TensorRT engine, built here"
+        return _Provided(MODEL, f"{ON_CPU}: {reason}")
+    if release.served == ENGINE:
+        return _Provided(ENGINE, BUILT_HERE, is_older=True)
+    return _build(release, say)
+
+
+def _build(release: Release, say: Callable[[str], None]) -> _Provided:
+    say("building an engine; this takes minutes")
+    command = build_command(release.folder)
+    done = subprocess.run([*program(), *command], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise DeployError(f"no engine could be built ({lines[-1]}); --no-engine goes without")
+    return _Provided(ENGINE, BUILT_HERE)
 
 
 def build_command(folder: Path) -> Sequence[str]:

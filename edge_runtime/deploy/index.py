@@ -1,6 +1,7 @@
 """The index of a bundle, ``bundle.json``: every file with its size and SHA-256.
 
-Names have no folders: nothing in a bundle can name a place outside of it.
+Names are a few fixed ones: nothing in a bundle can name a place outside of it, and no engine,
+which would be code, comes with it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ PART_BYTES = 4 << 20
 """What an interrupted transfer loses at most."""
 MOST_INDEX_BYTES, MOST_SIGNATURE_BYTES = 1 << 20, 16 << 10
 MOST_FILES, MOST_BYTES = 16, 4 << 30
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAMES = (MODEL, MANIFEST, CALIBRATION, GOLDEN)
+"""What a bundle may hold. An engine, above all, may not come from elsewhere: it is code."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -120,8 +122,11 @@ def decode_index(raw: bytes) -> Index:
 
 
 def _check(entry: Entry) -> None:
-    if not _NAME.fullmatch(entry.name) or entry.name in (INDEX, SIGNATURE):
-        raise ArtifactError(f"{INDEX} lists {entry.name!r}, which is no name for a file of it")
+    if entry.name not in _NAMES:
+        raise ArtifactError(
+            f"{INDEX} lists {entry.name!r}, which is no name for a file of it; expected "
+            f"{', '.join(_NAMES)}"
+        )
     if entry.bytes < 1 or len(entry.parts) != -(-entry.bytes // PART_BYTES):
         raise ArtifactError(
             f"{INDEX}: {entry.name} has {entry.bytes} bytes and {len(entry.parts)} parts of "
@@ -134,7 +139,6 @@ def _check(entry: Entry) -> None:
 def _check_unique(names: Iterable[str]) -> None:
     seen = set()
     for name in names:
-        # File systems may take two spellings for one name.
-        if name.lower() in seen:
+        if name in seen:
             raise ArtifactError(f"{INDEX} lists {name} twice; it was altered")
-        seen.add(name.lower())
+        seen.add(name)

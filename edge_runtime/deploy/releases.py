@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.artifacts import write_text_atomic
+from edge_runtime.artifacts import manifest_path, write_text_atomic
 from edge_runtime.deploy.bundle import unpack
 from edge_runtime.deploy.forms import open_form
 from edge_runtime.deploy.index import MODEL
@@ -40,6 +40,11 @@ class Release:
     def served(self) -> str:
         """Name of the file that a run is given: the engine where one was built."""
         return ENGINE if (self.folder / ENGINE).exists() else MODEL
+
+    def drop_engine(self) -> None:
+        """Remove an engine that was built of it."""
+        for path in (self.folder / ENGINE, manifest_path(self.folder / ENGINE)):
+            path.unlink(missing_ok=True)
 
 
 def default_home() -> Path:

@@ -54,10 +54,24 @@ def check_service(service: Service, home: Path) -> None:
     """
     if not SYSTEMD.is_dir():
         raise OptionError("--service needs systemd, which does not run this device")
+    _require_one(read_service(home), service, home)
     require_account(service.account)
     command = _command(service, home / "current" / MODEL)
     _unit_text(service, command)
     require_folders(command.written)
+
+
+def _require_one(noted: Service | None, service: Service, home: Path) -> None:
+    """Refuse a second service of the same releases, which later ones would not restart both."""
+    if noted is None or (noted.name, noted.manager) == (service.name, service.manager):
+        return
+    if unit_path(noted.name, noted.manager).exists():
+        flag = " --user" if noted.manager == "user" else ""
+        raise OptionError(
+            f"the service {noted.name!r} runs the releases in {home}, and would keep its old model "
+            f"if {service.name!r} did: give that name, first `hyperseg service uninstall "
+            f"{noted.name}{flag}`, or another folder with --into"
+        )
 
 
 def check_noted(home: Path) -> None:
@@ -149,9 +163,8 @@ def start(service: Service) -> str:
     tool = shutil.which("systemctl")
     if tool is None:
         raise DeployError("systemctl is missing; the service was not started")
-    control = [tool, *(["--user"] if service.manager == "user" else [])]
     for command in (["daemon-reload"], ["enable", unit], ["restart", unit]):
-        done = subprocess.run([*control, *command], capture_output=True, text=True, check=False)
+        done = _control(tool, service, *command)
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             flag = "--user " if service.manager == "user" else ""
@@ -159,6 +172,20 @@ def start(service: Service) -> str:
                 f"{unit} did not start ({lines[0]}); see: journalctl {flag}-u {unit} -n 50"
             )
     return unit
+
+
+def withdraw(service: Service) -> None:
+    """Stop a service that did not prove itself, and let no start of the machine bring it back.
+
+    Its unit file stays, for whoever looks why.
+    """
+    if (tool := shutil.which("systemctl")) is not None:
+        _control(tool, service, "disable", "--now", unit_name(service.name))
+
+
+def _control(tool: str, service: Service, *words: str) -> subprocess.CompletedProcess[str]:
+    user = ["--user"] if service.manager == "user" else []
+    return subprocess.run([tool, *user, *words], capture_output=True, text=True, check=False)
 
 
 def _decode(kind: type, value: object) -> object:

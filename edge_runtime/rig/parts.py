@@ -11,7 +11,7 @@ from edge_runtime.artifacts import manifest_path
 from edge_runtime.decode import mask_size
 from edge_runtime.errors import OptionError, SinkError
 from edge_runtime.frames_log import FramesLog
-from edge_runtime.places import files_named, why_unwritable
+from edge_runtime.places import SPECIAL, files_named, is_special, why_unwritable
 from edge_runtime.policy import parse_policy
 from edge_runtime.redact import redact
 from edge_runtime.sinks.outlets import open_outlets
@@ -130,6 +130,9 @@ def check_outputs(options: RunOptions, model: Path, sources: Sequence[str]) -> N
     for output in options.outputs():
         if output in read:
             raise OptionError(f"{output} is read and written; name another output")
+    for path in (options.report, options.frames_log, options.status):
+        if path is not None and is_special(path):
+            raise OptionError(f"cannot write {path}: {SPECIAL}")
     if (path := options.report) is not None and (reason := why_unwritable(path)) is not None:
         raise SinkError(f"cannot write {path}: {reason}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import OptionError
+from edge_runtime.redact import remember_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +23,8 @@ _PLACE = re.compile(r"\{secret:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 def reveal(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """`text` with each ``{secret:NAME}`` replaced by the file NAME, or else the variable NAME.
+
+    From then on `redact` hides what stands there.
 
     The file lies in the folder that `FOLDER_VARIABLE` names; white space around it is not part of
     it. In a URI a secret stands as it is, so special characters must be percent-encoded in it.
@@ -46,11 +49,14 @@ def _find(name: str, environ: Mapping[str, str]) -> str:
     file = Path(environ.get(FOLDER_VARIABLE, "")) / name
     try:
         if environ.get(FOLDER_VARIABLE) and file.is_file():
-            return file.read_text(encoding="utf-8").strip()
+            secret = file.read_text(encoding="utf-8").strip()
+        else:
+            secret = environ[name]
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"cannot read the secret {file}: {error}") from error
-    if name in environ:
-        return environ[name]
-    raise OptionError(
-        f"no secret {name!r}: expected a file of this name in ${FOLDER_VARIABLE}, or a variable"
-    )
+    except KeyError:
+        raise OptionError(
+            f"no secret {name!r}: expected a file of this name in ${FOLDER_VARIABLE}, or a variable"
+        ) from None
+    remember_secret(secret)
+    return secret

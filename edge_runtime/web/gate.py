@@ -144,9 +144,8 @@ class Lock:
         """What a browser keeps instead of the token; worth nothing after the run."""
 
     def fits(self, token: str) -> bool:
-        """Whether this is the token; takes as long for a wrong one."""
-        assert self._token is not None
-        return _same(token, self._token)
+        """Whether this is the token, where one is needed; takes as long for a wrong one."""
+        return self._token is not None and _same(token, self._token)
 
     def knows(self, request: web.Request) -> bool:
         """Whether the request comes with the token, or from a browser that once had it."""

@@ -123,6 +123,8 @@ class Pages:
             form = await asyncio.wait_for(request.post(), HEAD_S)
         except asyncio.TimeoutError:
             raise web.HTTPRequestTimeout from None
+        except (ValueError, LookupError):  # bytes or a charset that are none
+            raise web.HTTPBadRequest from None
         token = form.get("token", "")
         if not isinstance(token, str) or not self._lock.fits(token.strip()):
             return web.Response(status=303, headers={"Location": "/login?wrong"})

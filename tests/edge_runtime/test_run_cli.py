@@ -1,6 +1,7 @@
 """`hyperseg run` and `edge_runtime.run` on real pipelines with a real, tiny model."""
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,9 +18,10 @@ import pytest
 from click.testing import CliRunner
 
 from edge_runtime import RunOptions, run
-from edge_runtime.artifacts import write_artifact
+from edge_runtime.artifacts import atomic_file, write_artifact
 from edge_runtime.cli import main
-from edge_runtime.errors import HypersegError, SinkError, SourceError
+from edge_runtime.errors import HypersegError, OptionError, SinkError, SourceError
+from edge_runtime.places import is_special
 from edge_runtime.rig.options import RigOptions
 from edge_runtime.rig.runner import run_many
 from edge_runtime.run_cli import run as command
@@ -289,3 +292,21 @@ def test_r11_signal_completes_video_and_report(model, tmp_path, repository, numb
         count += 1
     assert count == record["sinks"][0]["consumed"] > 0
     assert not part.exists()
+
+
+@pytest.mark.parametrize("option", ["--report", "--frames-log", "--status", "--json"])
+def test_no_file_takes_the_place_of_a_pipe_or_device(option, model, images, tmp_path, capsys):
+    # Root would put its report there in the place of /dev/null, for everybody
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+
+    assert main(["run", str(model), str(images), option, str(pipe)]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"cannot write {pipe}: it is a device or pipe; name a file")
+    assert pipe.is_fifo()
+    assert is_special(Path("/dev/null"))
+    assert is_special(Path("/dev/stdout"))
+    assert not is_special(tmp_path / "new")
+    with pytest.raises(OptionError, match="it is a device or pipe"), atomic_file(pipe):
+        pass

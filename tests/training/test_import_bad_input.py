@@ -27,6 +27,9 @@ BAD_COCO = [
     (coco([{"size": [6, 8], "counts": [3]}]), "add up to 3"),
     (coco([], file_name="gone.png"), "the image gone.png is in none of"),
     (coco([], height=7), r"is 6x8 \(HxW\) but its annotation is for 7x8"),
+    # nothing of 17 GB is drawn to find that out
+    (coco([[[0, 0, 8, 0, 8, 6]]], height=65535, width=65535), "annotation is for 65535x65535"),
+    (coco([{"size": [6, 8], "counts": [2**63]}]), "image one.png: "),
     (coco([], height=-1), "cannot be imported"),
     ({**coco([[[0, 0, 1, 1, 0, 1]]]), "categories": []}, "category 5, which is not"),
     ({**coco([]), "images": []}, "no labelled images"),
@@ -54,6 +57,7 @@ def test_bad_coco_files_end_in_one_line_and_leave_nothing(
         (labelme(imagePath="gone.png", imageData="!"), "embedded image is malformed"),
         (labelme(imagePath="gone.png", imageData="aGFsbG8="), "the embedded image of one"),
         (labelme(imageWidth=9), "its annotation is for 6x9"),
+        (labelme(imageWidth=65535, imageHeight=65535), "its annotation is for 65535x65535"),
     ],
 )
 def test_bad_labelme_files_end_in_one_line_and_leave_nothing(

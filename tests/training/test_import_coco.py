@@ -159,3 +159,21 @@ def test_one_split_of_roboflow_is_read_alone(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["data", "import", "coco", str(place), "-o", str(out), *ALL_TRAIN]) == 0
     assert len(open_dataset(f"folder:{out}", "train")) == 1
+
+
+def test_names_that_differ_by_hidden_dots_only_stay_two(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    (source / "annotations").mkdir(parents=True)
+    content = coco(ALL, file_name="sub/.a.png")
+    content["images"].append({"id": 4, "file_name": "a.png", "height": 6, "width": 8})
+    (source / "annotations/instances.json").write_text(json.dumps(content))
+    write_image(source / "images/sub/.a.png", (6, 8), 10)
+    write_image(source / "images/a.png", (6, 8), 90)
+
+    assert run(source, *ALL_TRAIN) == 0
+
+    assert sorted(images_of(source, "train")) == ["a", "sub__.a"]
+    reds = {
+        int(open_dataset(f"folder:{source}-out", "train").read(0, i).image[0, 0, 0]) for i in (0, 1)
+    }
+    assert len(reds) == 2

@@ -16,6 +16,7 @@ from edge_runtime.cli import main
 from edge_runtime.deploy import signing
 from edge_runtime.deploy.bundle import unpack, verify, write_folder, write_parts, write_tar
 from edge_runtime.deploy.index import INDEX, MANIFEST, MODEL, SIGNATURE, decode_index
+from edge_runtime.deploy.releases import ENGINE
 from edge_runtime.errors import ArtifactError, OptionError
 from tests.edge_runtime.deploy.bundles import bundle_of
 from tests.edge_runtime.deploy.sshd import make_key
@@ -234,9 +235,10 @@ def test_a_changed_byte_of_any_file_is_refused(made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "/x", "a/b", "..", ".", "", "-x", "x\n", INDEX, SIGNATURE]
+    "name",
+    ["../x", "/x", "a/b", "..", ".", "", "-x", "x\n", INDEX, SIGNATURE, ENGINE, f"{ENGINE}.json"],
 )
-def test_names_that_lead_out_of_a_bundle_are_refused(name, made):
+def test_names_that_lead_out_of_a_bundle_or_bring_an_engine_are_refused(name, made):
     given = msgspec.json.decode(made.signed.raw)
     given["files"][2]["name"] = name
     with pytest.raises(ArtifactError, match="no name for a file"):
@@ -246,7 +248,8 @@ def test_names_that_lead_out_of_a_bundle_are_refused(name, made):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("name", MANIFEST.upper(), "twice"),
+        ("name", MANIFEST, "twice"),
+        ("name", MANIFEST.upper(), "no name for a file"),
         ("bytes", 0, "has 0 bytes"),
         ("bytes", 5 << 30, "parts of"),
         ("sha256", "x" * 64, "no SHA-256"),

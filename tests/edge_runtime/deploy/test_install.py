@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.cli import main
-from edge_runtime.deploy import units
+from edge_runtime.deploy import device, units
 from edge_runtime.deploy.bundle import Contents, make, write_parts, write_tar
 from edge_runtime.deploy.device import (
     InstallOptions,
@@ -25,9 +25,10 @@ from edge_runtime.deploy.device import (
 )
 from edge_runtime.deploy.forms import PARTS
 from edge_runtime.deploy.index import GOLDEN, INDEX, MODEL, Index, encode_index, make_entry
-from edge_runtime.deploy.releases import Releases
+from edge_runtime.deploy.proof import Proof
+from edge_runtime.deploy.releases import ENGINE, Releases
 from edge_runtime.deploy.units import Service
-from edge_runtime.errors import ArtifactError, DeployError, OptionError
+from edge_runtime.errors import ArtifactError, BackendError, DeployError, OptionError
 from edge_runtime.service import places
 from edge_runtime.zoo import resolve_model
 from export.selftest.account import Entry, Selftest
@@ -451,3 +452,126 @@ def test_who_is_not_root_is_told_to_make_services_of_a_user(tmp_path, monkeypatc
     assert receive(tmp_path, "0" * 16).manager == ("system" if os.getuid() == 0 else "user")
     monkeypatch.setattr(os, "getuid", lambda: 1000)
     assert receive(tmp_path, "0" * 16).manager == "user"
+
+
+@pytest.fixture
+def gpu(tmp_path, monkeypatch):
+    """A machine on which engines can be built, by a program that takes notes, and run.
+
+    What runs them is stood in for, as no GPU is here: an engine of the bytes ``old`` does not load.
+    """
+    log = tmp_path / "build.log"
+    script = tmp_path / "hyperseg"
+    script.write_text(f'#!/bin/sh\necho "$@" >>{log}\nprintf new >"$4"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(device, "program", lambda: (str(script),))
+    monkeypatch.setattr(device, "_why_no_engine", lambda: None)
+
+    def check(path, golden):
+        if path.read_bytes() == b"old":
+            raise BackendError(f"{path} is of TensorRT 10.3, here is 10.7; build it here")
+        return Proof(path.name, 1.0, 1.0, True)
+
+    monkeypatch.setattr(device, "check_golden", check)
+    return log
+
+
+def test_an_engine_that_does_not_load_any_more_is_built_anew(real, gpu, tmp_path):
+    # given an installed release with its engine, and TensorRT changed since
+    home = tmp_path / "device"
+    install(real[1], InstallOptions(home), lambda line: None)
+    engine = home / "current" / ENGINE
+    assert engine.read_bytes() == b"new"
+    install(real[1], InstallOptions(home), lambda line: None)
+    assert len(gpu.read_text().splitlines()) == 1  # one that loads is kept
+    engine.write_bytes(b"old")
+    said = []
+
+    # when the same is deployed again
+    report = install(real[1], InstallOptions(home), said.append)
+
+    # then
+    assert report.engine == "TensorRT engine, built here"
+    assert report.proof.backend == ENGINE
+    assert engine.read_bytes() == b"new"
+    assert any("does not run any more: " in line and "is of TensorRT 10.3" in line for line in said)
+
+
+def test_without_an_engine_the_model_is_proven_and_served(real, gpu, systemd, tmp_path):
+    # given a service that runs the engine of a release
+    home = tmp_path / "device"
+    service = Service("front", "user", ("test:",))
+    install(real[1], InstallOptions(home, service=service), lambda line: None)
+    unit = tmp_path / ".config/systemd/user/hyperseg-front.service"
+    assert f"run {home}/current/{ENGINE} test:" in unit.read_text()
+
+    # when the same is deployed without, and does not start
+    (tmp_path / "broken").touch()
+    with pytest.raises(DeployError, match="did not start"):
+        install(real[1], InstallOptions(home, engine=False), lambda line: None)
+    assert f"run {home}/current/{ENGINE} test:" in unit.read_text()
+    assert (home / "current" / ENGINE).exists()
+    (tmp_path / "broken").unlink()
+    report = install(real[1], InstallOptions(home, engine=False), lambda line: None)
+
+    # then what is reported is what infers, after another start too
+    assert report.engine == "ONNX Runtime on the CPU: no engine was wanted"
+    assert report.proof.backend == MODEL
+    assert f"run {home}/current/{MODEL} test:" in unit.read_text()
+    assert not (home / "current" / ENGINE).exists()
+
+
+def test_a_new_service_that_does_not_start_is_stopped_and_disabled(real, systemd, tmp_path):
+    home = tmp_path / "device"
+    install(real[1], InstallOptions(home, engine=False), lambda line: None)
+    (tmp_path / "broken").touch()
+    service = Service("front", "user", ("test:",))
+
+    with pytest.raises(DeployError, match="did not start"):
+        install(real[1], InstallOptions(home, engine=False, service=service), lambda line: None)
+
+    assert systemd.read_text().splitlines()[-1] == "--user disable --now hyperseg-front"
+    assert units.read_service(home) is None
+
+
+def test_ctrl_c_while_systemd_waits_leaves_the_release_before(real, systemd, tmp_path, monkeypatch):
+    # given a service with a release
+    home = tmp_path / "device"
+    service = Service("front", "user", ("test:",))
+    options = InstallOptions(home, engine=False, service=service)
+    install(real[1], options, lambda line: None)
+    first = Releases(home).current
+    started = []
+
+    def interrupted(service):
+        started.append((home / "current").readlink().name)
+        if len(started) == 1:
+            raise KeyboardInterrupt
+        return "hyperseg-front"
+
+    monkeypatch.setattr(device, "start", interrupted)
+
+    # when the next one is interrupted before its first mask
+    with pytest.raises(KeyboardInterrupt):
+        install(make_bundle_with_notes(tmp_path), options, lambda line: None)
+
+    # then the one before is current, and was started again
+    assert Releases(home).current == first
+    assert started[0] != first
+    assert started[1:] == [first]
+    assert tree(home / "releases") == tree_of_one(home, first)
+
+
+def test_releases_have_one_service_which_all_of_them_restart(real, systemd, tmp_path):
+    home = tmp_path / "device"
+    service = Service("front", "user", ("test:",))
+    install(real[1], InstallOptions(home, engine=False, service=service), lambda line: None)
+    rear = InstallOptions(home, engine=False, service=replace(service, name="rear"))
+
+    told = "'front' runs the releases .*, first `hyperseg service uninstall front --user`, or"
+    with pytest.raises(OptionError, match=told):
+        install(real[1], rear, lambda line: None)
+
+    assert units.read_service(home) == service
+    (tmp_path / ".config/systemd/user/hyperseg-front.service").unlink()  # as uninstall does
+    assert install(real[1], rear, lambda line: None).service == "hyperseg-rear"

@@ -8,6 +8,7 @@ import pytest
 
 from edge_runtime.errors import SourceError
 from edge_runtime.redact import redact
+from edge_runtime.service.secrets import reveal
 from edge_runtime.sources.images import images_in
 from edge_runtime.sources.ledger import CAPACITY, FrameLedger
 from edge_runtime.sources.open import plan_source
@@ -98,6 +99,11 @@ def test_images_come_in_natural_order_without_hidden_and_other_files(tmp_path: P
         "rtsp://s3cret@cam.local/live",
         "rtsp://cam.local/user=admin&password=s3cret&channel=1",
         "http://cam.local/video?token=s3cret",
+        "rtsp://cam.local/user=admin_password=s3cret_channel=1_stream=0.sdp",
+        "http://cam.local/video?access_token=s3cret",
+        "http://cam.local/snapshot.cgi?loginuse=admin&loginpas=s3cret",
+        "srt://cam.local:7001?mode=caller&passphrase=s3cret",
+        "rtmp://cam.local/live stream-key=s3cret",
         'rtspsrc location="rtsp://a:s3cret@cam.local/x" user-pw=s3cret ! decodebin',
         "user-pw='s3cret with blanks' ! cam.local",
         "first rtsp://a:s3cret@b/ then rtsp://c:s3cret@cam.local/",
@@ -109,6 +115,23 @@ def test_no_form_of_credentials_survives(text: str) -> None:
     assert "s3cret" not in shown
     assert "cam.local" in shown
     assert redact(shown) == shown
+
+
+@pytest.mark.parametrize("secret", ["t0p-s3cret", "a=b&c%40d"])
+def test_a_secret_is_hidden_wherever_it_stands(
+    secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given one in a word that no list names, and the file of it gone since
+    monkeypatch.setattr("edge_runtime.redact._revealed", set())
+    (tmp_path / "CAM").write_text(f"{secret}\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    source = reveal("http://cam.local/{secret:CAM}/live?who={secret:CAM}", environ)
+    (tmp_path / "CAM").unlink()
+
+    shown = redact(f"cannot open {source}")
+
+    assert secret in source
+    assert shown == "cannot open http://cam.local/***/live?who=***"
 
 
 @pytest.mark.parametrize("text", ["/data/a b@c.mp4", "rtsp://cam.local:554/live", "csi://0"])

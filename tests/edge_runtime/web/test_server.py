@@ -184,6 +184,10 @@ def test_no_path_leads_to_a_file(start_run, path):
         b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data\r\n"
         b"Content-Length: 999999999\r\nConnection: close\r\n\r\n",
         b"DELETE /api/stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\nConnection: close\r\n"
+        b"Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken=\xff",
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\nConnection: close\r\n"
+        b"Content-Type: application/x-www-form-urlencoded; charset=nope\r\n\r\ntoken=1",
     ],
 )
 def test_what_is_too_large_or_no_request_is_sent_away(start_run, request_, capfd):

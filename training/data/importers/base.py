@@ -49,6 +49,9 @@ class Item:
     """Where the source puts it, if it does."""
     upright: bool = False
     """The mask is of the image as it is shown, turned as EXIF says; not of its stored pixels."""
+    size: tuple[int, int] | None = None
+    """(height, width) that the source says the mask has, by which nothing is drawn until the image
+    is known to be as large; None where it is drawn already."""
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,8 @@ def _items(
     for image in images:
         draw = partial(_draw, place, image, drawings[image.id], options, left_out)
         name = image.file_name.rpartition(".")[0] or image.file_name
-        items.append(Item(name, find_image(image.file_name, folders), draw, split, upright))
+        found = find_image(image.file_name, folders)
+        items.append(Item(name, found, draw, split, upright, (image.height, image.width)))
     return items
 
 
@@ -222,7 +223,7 @@ def _draw(
             continue
         try:
             region = _region(annotation.segmentation, image)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise SourceError(f"{place}, image {image.file_name}: {error}") from error
         if not region.any():
             left_out["annotations that cover no pixel"] += 1

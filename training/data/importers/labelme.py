@@ -79,10 +79,17 @@ def read(source: Path, options: ReadOptions) -> Imported:
     left_out: Counter[str] = Counter()
     items = []
     for place in files:
-        image = _image(place, _load(place), options)
+        content = _load(place)
         name = place.relative_to(root).with_suffix("").as_posix()
-        draw = partial(_draw, place, classes, options, left_out)
-        items.append(Item(name, image, draw, upright=options.orientation != "stored"))
+        items.append(
+            Item(
+                name,
+                _image(place, content, options),
+                partial(_draw, place, classes, options, left_out),
+                upright=options.orientation != "stored",
+                size=(content.image_height, content.image_width),
+            )
+        )
     return Imported(tuple(classes), items, left_out=left_out)
 
 

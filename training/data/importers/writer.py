@@ -135,21 +135,25 @@ def _without_split(name: str) -> str:
 
 def _file_names(items: Sequence[Item]) -> list[str]:
     """A name for each item: the last part of its own, or all parts where that is taken."""
-    last = Counter(item.name.rpartition("/")[2] for item in items)
+    # Not hidden, which a data set's pictures must not be.
+    shown = [item.name.rpartition("/")[2].lstrip(".") or "image" for item in items]
+    last = Counter(shown)
     names = []
-    for item in items:
-        short = item.name.rpartition("/")[2]
-        names.append(short if last[short] == 1 else item.name.replace("/", "__"))
+    for item, short in zip(items, shown, strict=True):
+        whole = item.name.replace("/", "__").lstrip(".") or "image"
+        names.append(short if last[short] == 1 else whole)
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise SourceError(f"two images of the source are called {twice!r}; rename one of them")
-    return [name.lstrip(".") or "image" for name in names]
+    return names
 
 
 def _write_item(item: Item, name: str, images: Path, labels: Path, plan: Plan) -> bool:
     """Whether the image was marked as turned."""
-    mask = plan.table[item.mask()]
     content, suffix, size, turned = _image(item)
+    if item.size is not None and size != item.size:
+        raise SourceError(_size_message(item, size, item.size, turned))
+    mask = plan.table[item.mask()]
     if size != mask.shape:
         raise SourceError(_size_message(item, size, mask.shape, turned))
     (images / f"{name}{suffix}").write_bytes(content)
