@@ -109,26 +109,21 @@ PRESETS: dict[str, HyperSegConfig] = {
         labels="camvid-11",
         train_size=(384, 512),
     ),
-    # The same decoder twice as wide behind a deeper, whole encoder, on a finer grid of pixels.
+    # A deeper encoder, wider levels, and a finer grid of pixels.
     "edge-s": HyperSegConfig(
         11,
         DecoderConfig(
-            _levels((64, 64), (1, 1), (16, 16)),
-            pyramid_taps=4,
-            pyramid_channels=64,
-            coords=False,
-            base_weights=True,
-            identity_start=True,
-            logit_scale=_EDGE_LOGITS,
+            _levels((96, 64, 48, 32), (1, 1, 1, 3), (16, 16, 16, 16)), logit_scale=_EDGE_LOGITS
         ),
-        EncoderConfig("efficientnet-lite1", head_channels=640, tap_channels=(None,) * 5),
+        EncoderConfig(
+            "efficientnet-lite1", head_channels=640, tap_channels=(None, None, 40, 64, 128)
+        ),
         mean=LITE_MEAN,
         std=LITE_STD,
         labels="camvid-11",
         train_size=(576, 768),
     ),
-    # The paper's decoder down to stride 4, a generated 3x3 in its finest level, on an encoder with
-    # half the channels: the demo's network, trained from scratch in minutes.
+    # The same with half the channels: the demo's network, trained from scratch in minutes.
     "street-n": HyperSegConfig(
         8,
         DecoderConfig(
@@ -178,7 +173,7 @@ def preset(name: str) -> HyperSegConfig:
     """The configuration of that name, with the variations written behind it.
 
     ``camvid-s`` is a preset; ``camvid-s+resnet18``, ``camvid-s+static``, ``voc-l+grid=4``,
-    ``edge-n+depthwise``, ``edge-s+pyramid=32`` and ``camvid-l+wired`` are variants of one, and may
+    ``edge-n+depthwise``, ``edge-s+pyramid=64`` and ``camvid-l+wired`` are variants of one, and may
     be combined.
 
     Raises:

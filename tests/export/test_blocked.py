@@ -39,7 +39,7 @@ LEVELS = {
     "map, padded": {"inputs": 11, "outputs": 6, "halo": "map", "start": 2},
     "map, odd": {"inputs": 9, "outputs": 21, "expansion": 3, "halo": "map", "base": True},
 }
-KINDS = ("cityscapes-m", "cityscapes-s", "camvid-l", "voc-l", "street-n")
+KINDS = ("cityscapes-m", "cityscapes-s", "camvid-l", "voc-l", "edge-s")
 """Presets with kernel-3 levels; the others have the levels of one of them."""
 
 

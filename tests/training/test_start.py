@@ -150,14 +150,14 @@ def test_ranges_go_with_the_classes_they_were_found_for(other, checkpoint):
 
 
 def test_a_preset_that_has_become_another_network_is_told(tmp_path):
-    # given: a checkpoint of what edge-s was
-    now = preset("edge-s")
+    # given: a checkpoint of something that once was edge-n
+    now = preset("edge-n")
     former = HyperSeg(replace(now, decoder=replace(now.decoder, pyramid_channels=24)))
     path = tmp_path / "former.safetensors"
-    save_checkpoint(path, former, name="former", preset="edge-s")
+    save_checkpoint(path, former, name="former", preset="edge-n")
 
     # when, then
-    with pytest.raises(OptionError, match="holds the network that edge-s was in a former version"):
+    with pytest.raises(OptionError, match="holds the network that edge-n was in a former version"):
         start_from_checkpoint(HyperSeg(now), str(path), labels_of(now), ignore)
 
 
