@@ -6,7 +6,8 @@ import importlib.util
 import random
 import shutil
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  # for libraries that draw from numpy's global generator
+
+
+@pytest.fixture(autouse=True)
+def _denormals_come_back() -> Iterator[None]:
+    """Who trains or scores flushes denormal numbers in the whole process; other tests draw them."""
+    yield
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ MEANINGS = {
     "--as": 2, "--classes": 2, "--data": 4, "--device": 2, "--duration": 4, "--flip": 2,
     "--folder": 2, "--frames": 7, "--gate": 2, "--into": 2, "--key": 2, "--license": 3,
     "--limit": 2, "--model": 2, "--name": 3, "--no-engine": 2, "--output": 12, "--policy": 4,
-    "--precision": 3, "--preset": 2, "--range": 2, "--report": 3, "--resize": 2, "--run": 2,
+    "--precision": 3, "--preset": 3, "--range": 2, "--report": 3, "--resize": 2, "--run": 2,
     "--runtime": 2, "--secret": 2, "--seed": 5, "--selftest": 2, "--sink": 2, "--size": 7,
     "--source": 2, "--split": 4, "--status": 2, "--store": 4, "--target": 4, "--threads": 2,
     "--warmup": 2, "--window": 2,
