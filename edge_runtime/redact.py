@@ -9,8 +9,8 @@ _USER_INFO = re.compile(r"(://|\b(?:mqtts?|rtsp):)[^\s\"'@/:]*(?::[^\s\"']*)?@")
 password: hiding a part of an unusual host or path is a lesser harm than showing a secret."""
 
 _ASSIGNMENT = re.compile(
-    r"([\w-]*(?:pass(?:word|wd|phrase|code)?s?|pwd|psw|loginpas|token|secret|credentials?"
-    r"|(?:api|auth|access|stream)[-_]?key|user-pw|user-id|proxy-pw|proxy-id))"
+    r"(pass(?:word|wd|phrase|code)?s?|pwd|psw|loginpas|token|secret|credentials?"
+    r"|(?:api|auth|access|stream)[-_]?key|user-pw|user-id|proxy-pw|proxy-id)"
     r"(\s*=\s*)(\"[^\"]*\"|'[^']*'|[^\s&;\"']+)",
     re.IGNORECASE,
 )
