@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from edge_runtime.completion import candidates
 
@@ -152,6 +153,15 @@ def reporting(command: Callable[..., T]) -> Callable[..., T]:
         return command(*words, output=output, **values)
 
     return reports
+
+
+def given_values(context: click.Context, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that the command line names; of the others another default may hold."""
+    return {
+        name: value
+        for name, value in values.items()
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
 
 
 def _given_files(values: Mapping[str, Any]) -> tuple[Path, ...]:

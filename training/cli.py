@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
-from click.core import ParameterSource
 
-from edge_runtime.cli_options import reporting
+from edge_runtime.cli_options import given_values, reporting
 from edge_runtime.completion import candidates
 from edge_runtime.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, OptionError
 from edge_runtime.sizes import parse_size
@@ -153,11 +152,7 @@ def train(
 
     Several processes: torchrun --nproc-per-node 2 --no-python -- hyperseg train ...
     """
-    given = {
-        name: value
-        for name, value in values.items()
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
-    }
+    given = given_values(context, values)
     if given.get("encoder_weights") == "none":
         given["encoder_weights"] = None
     if resume == "yes" and epochs is not None:

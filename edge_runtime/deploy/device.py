@@ -18,7 +18,7 @@ from edge_runtime.deploy import signing
 from edge_runtime.deploy.forms import PARTS
 from edge_runtime.deploy.index import CALIBRATION, GOLDEN, MODEL
 from edge_runtime.deploy.proof import LEAST_AGREEMENT, Proof, check_golden
-from edge_runtime.deploy.releases import ENGINE, Release, Releases
+from edge_runtime.deploy.releases import ENGINE, Release, Releases, served_in
 from edge_runtime.deploy.selftest import run_selftest
 from edge_runtime.deploy.units import (
     Service,
@@ -218,7 +218,7 @@ def _prove_and_switch(
     except BaseException:  # also Ctrl-C while systemd waits for the first mask
         releases.restore(before)
         with suppress(HypersegError):  # what is told is why the new one failed
-            if options.service is not None and (earlier is None or options.service != earlier):
+            if options.service is not None and options.service != earlier:
                 withdraw(options.service)
         if earlier is None:
             forget_service(options.home)
@@ -251,7 +251,7 @@ def _restart(releases: Releases, service: Service | None, served: str | None = N
     if service is None or releases.current is None:
         return None
     if served is None:
-        served = ENGINE if (releases.current_link / ENGINE).exists() else MODEL
+        served = served_in(releases.current_link)
     write_unit(service, releases.home, releases.current_link / served)
     return start(service)
 

@@ -39,12 +39,17 @@ class Release:
     @property
     def served(self) -> str:
         """Name of the file that a run is given: the engine where one was built."""
-        return ENGINE if (self.folder / ENGINE).exists() else MODEL
+        return served_in(self.folder)
 
     def drop_engine(self) -> None:
         """Remove an engine that was built of it."""
         for path in (self.folder / ENGINE, manifest_path(self.folder / ENGINE)):
             path.unlink(missing_ok=True)
+
+
+def served_in(folder: Path) -> str:
+    """Name of the file of a release that a run is given: its engine where there is one."""
+    return ENGINE if (folder / ENGINE).exists() else MODEL
 
 
 def default_home() -> Path:

@@ -95,14 +95,19 @@ def test_a_service_leaves_its_last_seconds_where_systemd_keeps_them(tmp_path, mo
     place.leave()
 
 
+def fill(spool, clock, *, every_ms):
+    """A hundred records that begin with their number."""
+    for number in range(100):
+        spool.append(bytes([number]) * 1500)
+        clock.pass_ms(every_ms)
+
+
 def test_half_of_what_is_free_is_left_to_others(tmp_path, monkeypatch):
     free = SimpleNamespace(f_bavail=10, f_frsize=4096)
     monkeypatch.setattr(os, "statvfs", lambda _: free)
     clock = FakeClock()
     spool = spool_of(tmp_path, clock)
-    for number in range(100):
-        spool.append(bytes([number]) * 1500)
-        clock.pass_ms(100)
+    fill(spool, clock, every_ms=100)
 
     kept = [record[0] for record in spool.records()]
 
@@ -135,9 +140,7 @@ def test_memory_that_is_full_shortens_the_ring_instead_of_ending_it(tmp_path, mo
     monkeypatch.setattr(os, "write", write_within)
     clock = FakeClock()
     spool = spool_of(tmp_path, clock)
-    for number in range(100):
-        spool.append(bytes([number]) * 1500)
-        clock.pass_ms(300)
+    fill(spool, clock, every_ms=300)
 
     kept = [record[0] for record in spool.records()]
     assert kept == list(range(kept[0], 100))

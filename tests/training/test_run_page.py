@@ -222,6 +222,12 @@ def test_a_real_run_and_its_evaluation_leave_pages(tmp_path, capsys):
     html.unlink()
     assert main(["report", str(plain)]) == 0
     assert Page((tmp_path / "eval.html").read_text(encoding="utf-8")).report == scores
+
+    # also from what a version wrote that named no schema and left nothing out
+    earlier = {name: value for name, value in scores.items() if name not in ("schema", "left_out")}
+    plain.write_text(json.dumps(earlier))
+    assert main(["report", str(plain)]) == 0
+    assert Page((tmp_path / "eval.html").read_text(encoding="utf-8")).report == earlier
     capsys.readouterr()
 
 

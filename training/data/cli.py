@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
-from click.core import ParameterSource
 
-from edge_runtime.cli_options import STDOUT, reporting
+from edge_runtime.cli_options import STDOUT, given_values, reporting
 from edge_runtime.command_group import SuggestingGroup
 from edge_runtime.completion import candidates
 from edge_runtime.errors import EXIT_FOUND, OptionError
@@ -168,28 +167,24 @@ def preview_command(
     from training.data.stored import guess_spec
 
     _require_writable(place)
-    given = {
-        name: value
-        for name, value in augment.items()
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
-    }
-    options = AugmentOptions(**{**_views_of(preset), **given})
+    options = _views_of(preset, given_values(context, augment))
     sheet = preview_sheet(guess_spec(source), split, options, count=count, epochs=views, seed=seed)
     write_sheet(place, sheet)
     output.deliver_facts("preview", {"wrote": place, "size": list(sheet.shape[:2])})
     output.tell(f"{place}: {sheet.shape[0]}x{sheet.shape[1]}")
 
 
-def _views_of(preset: str | None) -> dict[str, Any]:
-    """Values of `AugmentOptions` in the recipe of a preset; none without one."""
+def _views_of(preset: str | None, given: dict[str, Any]) -> AugmentOptions:
+    """The views that `train` would draw of a preset with these options; None: of the options."""
     if preset is None:
-        return {}
+        return AugmentOptions(**given)
     from training import presets
+    from training.options import TrainOptions
     from training.recipes import recipe
 
     presets.preset(preset)  # refuses a name that is none
-    names = {field.name for field in fields(AugmentOptions)}
-    return {name: value for name, value in recipe(preset).items() if name in names}
+    values = {**recipe(preset), **given, "preset": preset, "data": ""}
+    return TrainOptions.from_values(values).augment
 
 
 def _check(source: str, splits: tuple[Split, ...], output: Output) -> CheckReport:

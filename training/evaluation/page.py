@@ -122,7 +122,7 @@ def _identity(report: Mapping[str, Any]) -> str:
         ("model sha256", code(report["model_sha256"])),
         ("engine", escape(report["engine"])),
         ("data", escape(f"{report['data']}, {report['split']}{part}")),
-        ("left out, unreadable", escape(", ".join(report["left_out"]) or "nothing")),
+        ("left out, unreadable", escape(", ".join(report.get("left_out", ())) or "nothing")),
         ("licence of the data", escape(report["data_license"])),
         ("pictures", escape(shown_as(report))),
         ("scored at", ", ".join(f"{h} &times; {w}" for h, w in report["label_sizes"][:4])),
